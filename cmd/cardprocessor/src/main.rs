@@ -1,0 +1,2 @@
+//! The cardprocessor service as a process
+fn main() {}

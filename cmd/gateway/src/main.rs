@@ -1,0 +1,2 @@
+//! The gateway service as a process
+fn main() {}

@@ -1,0 +1,2 @@
+//! The inventory service as a process
+fn main() {}

@@ -1,0 +1,2 @@
+//! The orchestrator service as a process
+fn main() {}

@@ -1,0 +1,2 @@
+//! The order service as a process
+fn main() {}

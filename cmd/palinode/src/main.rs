@@ -1,0 +1,2 @@
+//! The tool: dev, serve, demo, migrate, saga
+fn main() {}

@@ -1,0 +1,2 @@
+//! The payment service as a process
+fn main() {}

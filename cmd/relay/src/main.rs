@@ -1,0 +1,2 @@
+//! The relay as a process, over one or several databases
+fn main() {}

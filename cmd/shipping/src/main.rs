@@ -1,0 +1,2 @@
+//! The shipping service as a process
+fn main() {}

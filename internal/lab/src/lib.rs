@@ -1,0 +1,1 @@
+//! Stacks, the demo and the invariants it is judged by

@@ -1,0 +1,1 @@
+//! Kafka: envelope, topics, producer settings and the batch loop of consumers

@@ -1,0 +1,1 @@
+//! Runs sagas: the engine on PostgreSQL

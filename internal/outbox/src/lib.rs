@@ -1,0 +1,1 @@
+//! The transactional outbox: messages appended in the caller's transaction

@@ -1,0 +1,1 @@
+//! The participant guard: every effect once, whatever the broker repeats

@@ -1,0 +1,1 @@
+//! Wallets, card charges and the double-entry ledger

@@ -1,0 +1,1 @@
+//! Contracts: code and descriptors generated from proto/

@@ -1,0 +1,1 @@
+//! Publishes outboxes to Kafka, in order for each key

@@ -1,0 +1,1 @@
+//! The saga plan and the pure engine that interprets it

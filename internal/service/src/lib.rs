@@ -1,0 +1,1 @@
+//! One harness for every process: arguments, tasks, health and graceful shutdown

@@ -1,0 +1,1 @@
+//! Trace context, logs and the export of spans

@@ -1,0 +1,1 @@
+//! Typed ids, money, clock and error codes: values that every layer shares
