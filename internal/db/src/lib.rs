@@ -1,1 +1,15 @@
-//! PostgreSQL: pools, named transactions, migrations
+//! PostgreSQL: pools, named transactions, migrations.
+//!
+//! Purpose: the one way to a database. Every write goes through [`Db::run_tx`], which names the
+//! transaction, tries it again after a serialization failure or a deadlock, and says in one type
+//! what a failure means.
+//! Not here: statements. They stand in the `store` of the service, or the platform crate, whose
+//! tables they touch.
+
+mod error;
+mod migrate;
+mod pool;
+
+pub use error::Error;
+pub use migrate::{Area, MigrateError, migrate, require_current_schema};
+pub use pool::{AsDbError, Db, Options, Tx};

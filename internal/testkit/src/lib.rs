@@ -1,1 +1,22 @@
-//! Real PostgreSQL and Kafka for tests and for palinode dev: launchers, databases, waiting
+//! Real PostgreSQL and Kafka for tests and for `palinode dev`: launchers, databases, waiting.
+//!
+//! - [`postgres`] starts a PostgreSQL of our own, on binaries found or fetched.
+//! - [`database`] gives each test a migrated database on a cluster that its process shares.
+//! - [`kafka`] starts a real Apache Kafka from its published jars.
+//! - [`eventually`] waits for a fact.
+//!
+//! Servers started here end with the process that started them, however it ends.
+//!
+//! Not here: stacks of services and the invariants they are judged by; those are `lab`'s.
+
+pub mod database;
+mod environment;
+mod eventually;
+pub mod kafka;
+pub mod postgres;
+mod process;
+mod progress;
+mod scratch;
+
+pub use eventually::eventually;
+pub use progress::{Progress, skipped};

@@ -1,1 +1,64 @@
-//! REST from the google.api.http annotations of a descriptor set, at run time
+//! REST from the `google.api.http` annotations of a descriptor set, at run time.
+//!
+//! # Purpose
+//! A [`Transcoder`] reads the annotations of gRPC methods from a descriptor pool and serves them
+//! as HTTP and JSON, by calling the services. The protos are the only source of routes: nothing is
+//! generated, nothing is written twice.
+//!
+//! ```
+//! use prost_reflect::DescriptorPool;
+//! use palinode_transcode::{BuildError, Transcoder};
+//!
+//! fn edge(
+//!     pool: DescriptorPool,
+//!     orders: tonic::transport::Channel,
+//! ) -> Result<axum::Router, BuildError> {
+//!     let transcoder = Transcoder::builder(pool)
+//!         .service("shop.v1.OrderService", orders)
+//!         .body_limit(64 * 1024)
+//!         .status_from_metadata(http::HeaderName::from_static("x-http-code"))
+//!         .build()?;
+//!     Ok(transcoder.router())
+//! }
+//! # assert!(Transcoder::builder(DescriptorPool::new()).build().is_ok());
+//! ```
+//!
+//! # Rooms
+//! - `annotations`, `template`, `binding`: a method's rule, its path, both checked against the
+//!   messages. `builder` puts them into the `trie`.
+//! - `uri`, `field`, `json`, `request`: from path, query and body to a message, and back to JSON.
+//! - `transcoder`, `codec`: one request on its way. `problem`, `status`, `rpc_details`: its errors.
+//!
+//! # Invariants
+//! - A request that is not understood completely reaches no service: an unknown field, parameter or
+//!   body is an error that names it.
+//! - What is in the path is what the service gets.
+//! - Headers cross only by name, in both directions.
+//! - Of an internal failure the client learns a trace id and nothing else.
+//!
+//! # Not here
+//! Authentication, rates, CORS, compression: layers around the router. Streams and OpenAPI are to
+//! come; a streaming method that is annotated is an error until then.
+#![warn(clippy::missing_errors_doc)]
+
+mod annotations;
+mod binding;
+mod builder;
+mod codec;
+mod field;
+mod json;
+mod problem;
+mod request;
+mod rpc_details;
+mod status;
+mod template;
+mod transcoder;
+mod trie;
+mod uri;
+
+pub use binding::Route;
+pub use builder::{BuildError, Builder};
+pub use problem::{FieldError, Problem};
+pub use status::StatusRule;
+pub use template::TemplateError;
+pub use transcoder::{MatchedRoute, Transcoder};

@@ -1,0 +1,172 @@
+use std::future::Future;
+use std::str::FromStr;
+use std::time::Duration;
+
+use palinode_values::{Clock, Timestamp};
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{PgConnection, PgPool, Postgres, Transaction};
+
+use crate::Error;
+
+/// How a service connects to its database.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// `postgres://user:password@host:port/database`.
+    pub url: String,
+    /// Shown in `pg_stat_activity` as `palinode-<service>`.
+    pub service: String,
+    /// Connections at the most; more cost memory on the server, fewer make requests wait.
+    pub connections_max: u32,
+}
+
+/// A pool of connections to one database. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Db {
+    pool: PgPool,
+}
+
+/// An open transaction; dropped without [`Tx::commit`], it is rolled back.
+#[derive(Debug)]
+pub struct Tx {
+    inner: Transaction<'static, Postgres>,
+}
+
+/// How often a transaction is tried in conflict with others, in all.
+const ATTEMPTS_MAX: u32 = 5;
+const ACQUIRE_LIMIT: Duration = Duration::from_secs(5);
+
+impl Db {
+    /// Connects.
+    ///
+    /// # Errors
+    /// `Unavailable`: the server does not answer. `Statement`: the URL cannot be read, or the
+    /// server refuses the user or the database.
+    pub async fn connect(options: &Options) -> Result<Self, Error> {
+        let connect = PgConnectOptions::from_str(&options.url)?
+            .application_name(&format!("palinode-{}", options.service))
+            .options([
+                ("statement_timeout", "5s"),
+                ("lock_timeout", "2s"),
+                ("idle_in_transaction_session_timeout", "10s"),
+                // a generic plan made on an empty table keeps its sequential scan while it grows
+                ("plan_cache_mode", "force_custom_plan"),
+                ("jit", "off"),
+                ("synchronous_commit", "on"),
+                ("TimeZone", "UTC"),
+            ]);
+        let pool = PgPoolOptions::new()
+            .max_connections(options.connections_max)
+            .acquire_timeout(ACQUIRE_LIMIT)
+            .connect_with(connect)
+            .await?;
+        Ok(Self { pool })
+    }
+
+    /// Begins a transaction. Prefer [`Db::run_tx`], which tries again where that may help.
+    ///
+    /// # Errors
+    /// `Unavailable`: no connection within five seconds.
+    pub async fn begin(&self) -> Result<Tx, Error> {
+        Ok(Tx {
+            inner: self.pool.begin().await?,
+        })
+    }
+
+    /// Runs `work` in a transaction named `name` and commits what it returns.
+    ///
+    /// `work` takes the transaction and gives it back with its result; it must bear a second run
+    /// (after a serialization failure or a deadlock) and must not touch the network.
+    ///
+    /// # Errors
+    /// Those of `work`, rolled back; `Contended` after five runs; `Unavailable`, where the outcome
+    /// of the commit may be unknown.
+    pub async fn run_tx<T, E, F, Fut>(&self, name: &'static str, mut work: F) -> Result<T, E>
+    where
+        F: FnMut(Tx) -> Fut,
+        Fut: Future<Output = Result<(Tx, T), E>>,
+        E: From<Error> + AsDbError,
+    {
+        let mut attempt = 1;
+        loop {
+            let tx = self.begin().await?;
+            let result = match work(tx).await {
+                Ok((tx, value)) => tx.commit().await.map(|()| value).map_err(E::from),
+                Err(error) => Err(error),
+            };
+            match result {
+                Err(error)
+                    if attempt < ATTEMPTS_MAX
+                        && matches!(error.as_db_error(), Some(Error::Contended(_))) =>
+                {
+                    tracing::debug!(transaction = name, attempt, "in conflict, tried again");
+                    attempt += 1;
+                    // the winner needs a moment to finish; ours is already rolled back
+                    tokio::time::sleep(Duration::from_millis(u64::from(attempt) * 5)).await;
+                }
+                other => return other,
+            }
+        }
+    }
+
+    /// A connection for reads, and for single statements that are whole by themselves.
+    #[must_use]
+    pub fn pool(&self) -> &PgPool {
+        &self.pool
+    }
+
+    /// Whether the database answers.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn ping(&self) -> Result<(), Error> {
+        self.pool.acquire().await?;
+        Ok(())
+    }
+
+    /// Closes every connection, after what is running on them.
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+
+    /// How far the machine's clock is ahead of the database's, for spans that mix both.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn clock_skew(&self, clock: &Clock) -> Result<chrono::TimeDelta, Error> {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "no table is named: nothing to check"
+        )]
+        let now: Timestamp = sqlx::query_scalar("SELECT clock_timestamp()")
+            .fetch_one(&self.pool)
+            .await?;
+        Ok(clock.now() - now)
+    }
+}
+
+impl Tx {
+    /// The connection, for statements of this transaction.
+    pub fn conn(&mut self) -> &mut PgConnection {
+        &mut self.inner
+    }
+
+    /// Makes the transaction durable.
+    ///
+    /// # Errors
+    /// `Contended`: it was rolled back. `Unavailable`: the outcome is unknown.
+    pub async fn commit(self) -> Result<(), Error> {
+        Ok(self.inner.commit().await?)
+    }
+}
+
+/// An error that may have a failure of the database at its root.
+pub trait AsDbError {
+    /// That failure, if it is one.
+    fn as_db_error(&self) -> Option<&Error>;
+}
+
+impl AsDbError for Error {
+    fn as_db_error(&self) -> Option<&Error> {
+        Some(self)
+    }
+}

@@ -1,0 +1,286 @@
+//! What an answer makes of a step.
+
+use super::{Answer, Note, Refusal, Run, stuck};
+use crate::Direction;
+use crate::plan::StepKind;
+use crate::state::{Attempt, Cause, Doing, Status, StepState, Undo};
+use crate::time::DbTime;
+
+impl Run<'_> {
+    pub(super) fn reply(
+        &mut self,
+        step: usize,
+        direction: Direction,
+        attempt: u32,
+        answer: &Answer,
+    ) {
+        if step >= self.state.steps.len() || self.state.status == Status::New {
+            self.note = Some(Note::Contradiction);
+            return;
+        }
+        match direction {
+            Direction::Forward => self.answered_forward(step, attempt, answer),
+            Direction::Backward => self.answered_backward(step, attempt, answer),
+        }
+    }
+
+    fn answered_forward(&mut self, step: usize, n: u32, answer: &Answer) {
+        let before = self.state.steps[step].clone();
+        match before {
+            // still open: every answer counts, a verdict whichever attempt it is of
+            StepState::Sent(attempt) | StepState::Backoff(attempt) => {
+                let current = matches!(before, StepState::Sent(_)) && attempt.n == n;
+                self.verdict(
+                    step,
+                    answer,
+                    Open {
+                        attempt,
+                        current,
+                        probing: false,
+                    },
+                );
+            }
+            StepState::Probing(attempt) | StepState::ProbeBackoff(attempt) => {
+                let current = matches!(before, StepState::Probing(_)) && attempt.n == n;
+                self.verdict(
+                    step,
+                    answer,
+                    Open {
+                        attempt,
+                        current,
+                        probing: true,
+                    },
+                );
+            }
+            StepState::Stuck {
+                doing: Doing::Action | Doing::Probe,
+                ..
+            } => {
+                let attempt = Attempt {
+                    n,
+                    since: self.now,
+                    until: self.now,
+                };
+                let open = Open {
+                    attempt,
+                    current: false,
+                    probing: true,
+                };
+                self.verdict(step, answer, open);
+            }
+            // given up: a verdict still says whether there is something to take back
+            StepState::Unknown { .. } => match answer {
+                Answer::Done => self.state.steps[step] = StepState::Done,
+                Answer::Failed { reason, detail } => {
+                    self.state.steps[step] = StepState::Failed {
+                        reason: reason.clone(),
+                        detail: detail.clone(),
+                    };
+                }
+                Answer::Pending { .. }
+                | Answer::Transient
+                | Answer::Refused { .. }
+                | Answer::Undone
+                | Answer::UndoneEmpty
+                | Answer::CannotUndo { .. }
+                | Answer::NotDone => self.note = Some(Note::Duplicate),
+            },
+            // the undo is out under the belief that the outcome was unknown: now it is known
+            StepState::Undoing(undo) if *answer == Answer::Done => {
+                self.learn_done(step, undo, StepState::Undoing);
+            }
+            StepState::UndoBackoff(undo) if *answer == Answer::Done => {
+                self.learn_done(step, undo, StepState::UndoBackoff);
+            }
+            StepState::NotDone | StepState::UndoneEmpty | StepState::Failed { .. }
+                if *answer == Answer::Done =>
+            {
+                self.note = Some(Note::Contradiction);
+            }
+            StepState::Done if matches!(answer, Answer::Failed { .. } | Answer::NotDone) => {
+                self.note = Some(Note::Contradiction);
+            }
+            StepState::Idle
+            | StepState::Done
+            | StepState::Failed { .. }
+            | StepState::NotDone
+            | StepState::Undoing(_)
+            | StepState::UndoBackoff(_)
+            | StepState::Undone
+            | StepState::UndoneEmpty
+            | StepState::Stuck { .. } => self.note = Some(Note::Duplicate),
+        }
+    }
+
+    fn learn_done(&mut self, step: usize, undo: Undo, state: fn(Undo) -> StepState) {
+        if undo.was_done {
+            self.note = Some(Note::Duplicate);
+        } else {
+            self.state.steps[step] = state(Undo {
+                was_done: true,
+                ..undo
+            });
+        }
+    }
+
+    fn verdict(&mut self, step: usize, answer: &Answer, open: Open) {
+        match answer {
+            Answer::Done => self.state.steps[step] = StepState::Done,
+            Answer::Failed { reason, detail } => self.failed(step, reason, detail),
+            Answer::Refused {
+                refusal: Refusal::Closed,
+            } => {
+                self.failed(step, "REFUSED_CLOSED", "its compensation came first");
+            }
+            Answer::NotDone => {
+                self.state.steps[step] = StepState::NotDone;
+                self.flip(Cause::Unknown {
+                    step: self.step(step).name.clone(),
+                });
+            }
+            Answer::Refused {
+                refusal: Refusal::Expired,
+            } => {
+                self.state.steps[step] = stuck(open.doing(), false, "REFUSED_EXPIRED");
+            }
+            Answer::Refused {
+                refusal: Refusal::Mismatch,
+            } => {
+                self.state.steps[step] = stuck(open.doing(), false, "REFUSED_MISMATCH");
+            }
+            // of an older attempt: the newer one is out, or waits for its turn
+            Answer::Pending { .. } | Answer::Transient if !open.current => {
+                self.note = Some(Note::Duplicate);
+            }
+            Answer::Pending { until } => self.extend(step, *until, open),
+            Answer::Transient if open.probing => self.probe_unanswered(step, open.attempt),
+            Answer::Transient => self.unanswered(step, open.attempt),
+            Answer::Undone | Answer::UndoneEmpty | Answer::CannotUndo { .. } => {
+                self.note = Some(Note::Contradiction);
+            }
+        }
+    }
+
+    /// `Pending` moves the attempt's end to half a second after what was promised, so that an
+    /// answer that is on its way is not asked for again; never beyond the step's deadline, and
+    /// never nearer.
+    fn extend(&mut self, step: usize, promised: DbTime, open: Open) {
+        let limit = open.attempt.since.after(self.step(step).deadline);
+        let until = promised
+            .after(crate::millis(500))
+            .min(limit)
+            .max(open.attempt.until);
+        let attempt = Attempt {
+            until,
+            ..open.attempt
+        };
+        self.state.steps[step] = if open.probing {
+            StepState::Probing(attempt)
+        } else {
+            StepState::Sent(attempt)
+        };
+    }
+
+    fn failed(&mut self, step: usize, reason: &str, detail: &str) {
+        if !self.plan.may_fail(step) {
+            // a participant that breaks its promise: asking again would hear the same
+            self.state.steps[step] = stuck(Doing::Action, false, reason);
+            return;
+        }
+        self.state.steps[step] = StepState::Failed {
+            reason: reason.to_owned(),
+            detail: detail.to_owned(),
+        };
+        let name = self.step(step).name.clone();
+        self.flip(Cause::Failed {
+            step: name,
+            reason: reason.to_owned(),
+            detail: detail.to_owned(),
+        });
+        debug_assert!(
+            self.step(step).kind != StepKind::Retriable,
+            "the engine never turns back after the pivot"
+        );
+    }
+
+    fn answered_backward(&mut self, step: usize, n: u32, answer: &Answer) {
+        let (undo, out) = match self.state.steps[step] {
+            StepState::Undoing(undo) => (undo, true),
+            StepState::UndoBackoff(undo) => (undo, false),
+            StepState::Stuck {
+                doing: Doing::Compensation,
+                was_done,
+                ..
+            } => (
+                Undo {
+                    n,
+                    since: self.now,
+                    until: self.now,
+                    was_done,
+                },
+                false,
+            ),
+            StepState::Idle
+            | StepState::Sent(_)
+            | StepState::Backoff(_)
+            | StepState::Unknown { .. }
+            | StepState::Probing(_)
+            | StepState::ProbeBackoff(_)
+            | StepState::Done
+            | StepState::Failed { .. }
+            | StepState::NotDone
+            | StepState::Undone
+            | StepState::UndoneEmpty
+            | StepState::Stuck { .. } => {
+                self.note = Some(Note::Duplicate);
+                return;
+            }
+        };
+        let current = out && undo.n == n;
+        self.state.steps[step] = match answer {
+            Answer::Undone => StepState::Undone,
+            // nothing to take back, of a step that said it was done
+            Answer::UndoneEmpty if undo.was_done => {
+                stuck(Doing::Compensation, true, "CONTRADICTION")
+            }
+            Answer::UndoneEmpty => StepState::UndoneEmpty,
+            Answer::CannotUndo { reason } => stuck(Doing::Compensation, undo.was_done, reason),
+            Answer::Refused { .. } => stuck(Doing::Compensation, undo.was_done, "REFUSED"),
+            Answer::Pending { until } if current => {
+                let until = until.after(crate::millis(500)).max(undo.until);
+                StepState::Undoing(Undo { until, ..undo })
+            }
+            Answer::Transient if current => {
+                self.undo_unanswered(step, undo);
+                return;
+            }
+            Answer::Pending { .. }
+            | Answer::Transient
+            | Answer::Done
+            | Answer::Failed { .. }
+            | Answer::NotDone => {
+                self.note = Some(Note::Duplicate);
+                return;
+            }
+        };
+    }
+}
+
+/// A step whose outcome is open.
+#[derive(Clone, Copy)]
+struct Open {
+    attempt: Attempt,
+    /// Whether the answer is of the attempt that is out.
+    current: bool,
+    probing: bool,
+}
+
+impl Open {
+    fn doing(self) -> Doing {
+        if self.probing {
+            Doing::Probe
+        } else {
+            Doing::Action
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! testkit against real servers.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod database;
+mod kafka;
+mod postgres;
+mod tidy;

@@ -1,0 +1,100 @@
+//! Who may name whom. A new edge or a new seam is a new line here, for a reviewer to see.
+
+/// Which crates of ours each crate may name, by folder below `internal/`. Each may name the
+/// [`KERNEL`] besides, unless it is in [`ALONE`].
+pub(crate) const PLATFORM: [(&str, &[&str]); 10] = [
+    ("db", &["telemetry"]),
+    ("messaging", &["telemetry"]),
+    ("outbox", &["db", "messaging", "telemetry"]),
+    (
+        "participant",
+        &["db", "messaging", "outbox", "pb", "telemetry"],
+    ),
+    ("pb", &[]),
+    ("relay", &["db", "messaging", "outbox", "telemetry"]),
+    ("rpc", &["pb", "telemetry"]),
+    // The one harness: it hosts loops and relays, and keeps their health.
+    ("service", &["db", "messaging", "relay", "rpc", "telemetry"]),
+    ("telemetry", &[]),
+    ("transcode", &[]),
+];
+
+/// Pure crates, at the bottom.
+pub(crate) const KERNEL: [(&str, &[&str]); 2] = [("saga", &["values"]), ("values", &[])];
+
+/// These name no crate of ours, not even the kernel's.
+pub(crate) const ALONE: [&str; 2] = ["pb", "transcode"];
+
+/// They may name platform and kernel, and never each other.
+pub(crate) const SERVICES: [&str; 7] = [
+    "cardprocessor",
+    "gateway",
+    "inventory",
+    "order",
+    "orchestrator",
+    "payment",
+    "shipping",
+];
+
+/// They may be named in `[dev-dependencies]` and by [`TESTS_USERS`] only.
+pub(crate) const TESTS: [&str; 2] = ["lab", "testkit"];
+
+/// They may name every crate.
+pub(crate) const TESTS_USERS: [&str; 2] = ["lab", "palinode"];
+
+/// The libraries that the kernel may use: none that waits, stores, sends or reads a clock by itself.
+pub(crate) const KERNEL_LIBRARIES: [&str; 7] = [
+    "chrono",
+    // Only for the names of the message types that plans speak of.
+    "prost",
+    "serde",
+    "serde_json",
+    "sha2",
+    "thiserror",
+    "uuid",
+];
+
+/// A library that is named in few places.
+pub(crate) struct Seam {
+    pub(crate) library: &'static str,
+    /// Crates that may name it anywhere.
+    pub(crate) crates: &'static [&'static str],
+    /// Rooms of a service that may: `src/<room>.rs` and everything below `src/<room>/`.
+    pub(crate) rooms: &'static [&'static str],
+}
+
+pub(crate) const SEAMS: [Seam; 5] = [
+    Seam {
+        library: "sqlx",
+        crates: &["db", "outbox", "participant", "relay"],
+        rooms: &["store"],
+    },
+    // The in-process broker is rdkafka's too.
+    Seam {
+        library: "rdkafka",
+        crates: &["messaging"],
+        rooms: &[],
+    },
+    Seam {
+        library: "tonic",
+        crates: &["pb", "rpc", "service", "telemetry", "transcode"],
+        rooms: &["clients", "rpc"],
+    },
+    Seam {
+        library: "axum",
+        crates: &["gateway", "service", "transcode"],
+        rooms: &[],
+    },
+    // What stops a start is for people to read, not for code to match on.
+    Seam {
+        library: "anyhow",
+        crates: &["service"],
+        rooms: &["wiring"],
+    },
+];
+
+/// No seam holds for these: launchers, stacks and the tool sit on top of everything.
+pub(crate) const NO_SEAMS: [&str; 3] = ["lab", "palinode", "testkit"];
+
+/// The longest file that still reads in one go. Units: lines.
+pub(crate) const LINES_MAX: usize = 1000;

@@ -1,0 +1,360 @@
+//! Serving a request.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Request, StatusCode, header};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use prost_reflect::{DescriptorPool, DynamicMessage};
+use tokio::time::{Instant, timeout_at};
+use tonic::metadata::MetadataMap;
+use tonic::{Code, Status};
+
+use crate::binding::{Binding, BodyRule, Route};
+use crate::builder::{Backend, Builder, Options};
+use crate::codec::DynamicCodec;
+use crate::json;
+use crate::problem::Problem;
+use crate::request::{self, Malformed};
+use crate::trie::{Lookup, Segments, Trie};
+
+/// Timers on two sides of a connection may differ by this much.
+const TIMER_GRAIN: Duration = Duration::from_millis(5);
+
+/// REST over gRPC services. Cheap to clone; no state but what [`Builder`] was given.
+#[derive(Clone)]
+pub struct Transcoder {
+    inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) trie: Trie,
+    pub(crate) routes: Vec<(Binding, Backend)>,
+    pub(crate) options: Options,
+}
+
+/// Which route answered: an extension of the response, for metrics and access logs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MatchedRoute(pub Route);
+
+impl std::fmt::Debug for Transcoder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Transcoder")
+            .field("routes", &self.routes())
+            .finish()
+    }
+}
+
+impl Transcoder {
+    /// Starts from the descriptors that hold the services; they need imports, not source info.
+    pub fn builder(pool: DescriptorPool) -> Builder {
+        Builder::new(pool)
+    }
+
+    pub(crate) fn new(inner: Inner) -> Self {
+        let inner = Arc::new(inner);
+        Self { inner }
+    }
+
+    /// Every route, in the order of services and methods, additional bindings after their own.
+    #[must_use]
+    pub fn routes(&self) -> Vec<Route> {
+        self.inner
+            .routes
+            .iter()
+            .map(|(binding, _)| binding.route.clone())
+            .collect()
+    }
+
+    /// A router whose fallback answers everything. To add other routes, make it their fallback:
+    /// `Router::new().route(…).fallback_service(transcoder.router())`.
+    pub fn router(&self) -> Router {
+        let transcoder = self.clone();
+        Router::new().fallback(move |request: Request<Body>| {
+            let transcoder = transcoder.clone();
+            async move { transcoder.serve(request).await }
+        })
+    }
+
+    async fn serve(&self, request: Request<Body>) -> Response {
+        let (parts, body) = request.into_parts();
+        let options = &self.inner.options;
+        let mut metadata =
+            MetadataMap::from_headers(only(&parts.headers, &options.forward_headers));
+        (options.interceptor)(&mut metadata, &parts);
+        let trace_id = trace_id(&metadata);
+
+        let found = self.inner.trie.find(&parts.method, parts.uri.path());
+        let (outcome, route) = match found {
+            Ok(Lookup::Found(number, segments)) => {
+                let (binding, backend) = &self.inner.routes[number];
+                let call = Call {
+                    binding,
+                    backend,
+                    options,
+                    deadline: Instant::now() + options.deadline,
+                };
+                let outcome = call.run(&parts, &segments, body, metadata).await;
+                (outcome, Some(MatchedRoute(binding.route.clone())))
+            }
+            Ok(Lookup::OtherMethods(allowed)) => (Err(method_not_allowed(&allowed)), None),
+            Ok(Lookup::Nothing) => {
+                let rule = (options.status_table)(Code::NotFound);
+                (
+                    Err(Problem::new(
+                        rule.http,
+                        rule.code,
+                        "there is nothing at this path",
+                    )),
+                    None,
+                )
+            }
+            Err(_) => {
+                let rule = (options.status_table)(Code::InvalidArgument);
+                let detail = "the path is not properly encoded";
+                (Err(Problem::new(rule.http, rule.code, detail)), None)
+            }
+        };
+        let mut response = outcome.unwrap_or_else(|mut problem| {
+            problem.instance = Some(parts.uri.path().to_owned());
+            problem.trace_id = trace_id;
+            problem.into_response()
+        });
+        response
+            .extensions_mut()
+            .extend(route.map(extension).unwrap_or_default());
+        response
+    }
+}
+
+/// One request on its way through.
+struct Call<'c> {
+    binding: &'c Binding,
+    backend: &'c Backend,
+    options: &'c Options,
+    deadline: Instant,
+}
+
+impl Call<'_> {
+    async fn run(
+        &self,
+        parts: &Parts,
+        segments: &Segments<'_>,
+        body: Body,
+        metadata: MetadataMap,
+    ) -> Result<Response, Problem> {
+        let body = self.read_body(&parts.headers, body).await?;
+        let query = parts.uri.query().unwrap_or_default();
+        let message = request::message(self.binding, segments, query, &body)
+            .map_err(|malformed| self.malformed(malformed))?;
+        match self.ask(message, metadata).await {
+            Ok(response) => self.success(response).map_err(|error| {
+                let method = &self.binding.route.method;
+                tracing::error!(method, %error, "a response cannot be written as JSON");
+                self.problem_of(&Status::internal(""))
+            }),
+            Err(status) => Err(self.failure(&status)),
+        }
+    }
+
+    async fn read_body(&self, headers: &HeaderMap, body: Body) -> Result<bytes::Bytes, Problem> {
+        let limit = self.options.body_limit;
+        let too_large = || {
+            let detail = format!("the body is larger than {limit} bytes");
+            Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "PAYLOAD_TOO_LARGE", detail)
+        };
+        // What is declared too large is not read at all.
+        let declared = headers
+            .get(header::CONTENT_LENGTH)
+            .and_then(|value| value.to_str().ok());
+        let declared = declared.and_then(|value| value.parse::<u64>().ok());
+        if declared.is_some_and(|bytes| usize::try_from(bytes).map_or(true, |bytes| bytes > limit))
+        {
+            return Err(too_large());
+        }
+        let wrong_type = headers.contains_key(header::CONTENT_TYPE) && !request::is_json(headers);
+        if wrong_type && self.binding.body != BodyRule::None {
+            return Err(unsupported_media_type());
+        }
+        let read = timeout_at(self.deadline, Limited::new(body, limit).collect());
+        let Ok(read) = read.await else {
+            let detail = "the body did not arrive in time";
+            return Err(Problem::new(
+                StatusCode::REQUEST_TIMEOUT,
+                "REQUEST_TIMEOUT",
+                detail,
+            ));
+        };
+        let bytes = match read {
+            Ok(collected) => collected.to_bytes(),
+            Err(error) if error.is::<LengthLimitError>() => return Err(too_large()),
+            Err(_) => {
+                let detail = "the body could not be read".to_owned();
+                return Err(self.malformed(Malformed::Whole(detail)));
+            }
+        };
+        let needs_type = !bytes.is_empty() && self.binding.body != BodyRule::None;
+        if needs_type && !request::is_json(headers) {
+            return Err(unsupported_media_type());
+        }
+        Ok(bytes)
+    }
+
+    fn malformed(&self, malformed: Malformed) -> Problem {
+        let rule = (self.options.status_table)(Code::InvalidArgument);
+        match malformed {
+            Malformed::Whole(detail) => Problem::new(rule.http, rule.code, detail),
+            Malformed::Fields(errors) => Problem::of_fields(rule, errors),
+        }
+    }
+
+    async fn ask(
+        &self,
+        message: DynamicMessage,
+        metadata: MetadataMap,
+    ) -> Result<tonic::Response<DynamicMessage>, Status> {
+        let mut request = tonic::Request::new(message);
+        *request.metadata_mut() = metadata;
+        request.set_timeout(self.deadline.saturating_duration_since(Instant::now()));
+        let mut client = tonic::client::Grpc::new(self.backend.clone());
+        let codec = DynamicCodec {
+            output: self.binding.output.clone(),
+        };
+        let answer = async {
+            client.ready().await?;
+            client
+                .unary(request, self.binding.grpc_path.clone(), codec)
+                .await
+        };
+        match timeout_at(self.deadline, answer).await {
+            Ok(answer) => answer,
+            Err(_) => Err(out_of_time()),
+        }
+    }
+
+    fn success(
+        &self,
+        response: tonic::Response<DynamicMessage>,
+    ) -> Result<Response, serde_json::Error> {
+        let (metadata, message, _) = response.into_parts();
+        let body = json::encode(&message, self.binding.response_body.as_ref())?;
+        let metadata = metadata.into_headers();
+        let status = self.success_status(&metadata);
+        let mut response = match status {
+            StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT => status.into_response(),
+            _ => {
+                let kind = HeaderValue::from_static("application/json");
+                (status, [(header::CONTENT_TYPE, kind)], body).into_response()
+            }
+        };
+        response
+            .headers_mut()
+            .extend(only(&metadata, &self.options.return_headers));
+        Ok(response)
+    }
+
+    fn success_status(&self, metadata: &HeaderMap) -> StatusCode {
+        let header = self
+            .options
+            .status_header
+            .as_ref()
+            .and_then(|name| metadata.get(name));
+        let Some(header) = header else {
+            return StatusCode::OK;
+        };
+        match StatusCode::from_bytes(header.as_bytes()) {
+            Ok(status) if status.is_success() => status,
+            _ => {
+                let method = &self.binding.route.method;
+                tracing::warn!(
+                    method,
+                    ?header,
+                    "the service asked for a status that is no success"
+                );
+                StatusCode::OK
+            }
+        }
+    }
+
+    fn failure(&self, status: &Status) -> Problem {
+        let method = &self.binding.route.method;
+        // A status with a source was made on this side, by the transport.
+        let transport = std::error::Error::source(status).is_some();
+        // Whichever of channel and server sees the deadline first reports it as a cancellation.
+        let late = Instant::now() + TIMER_GRAIN >= self.deadline;
+        if late && (transport || status.code() == Code::Cancelled) {
+            return self.problem_of(&out_of_time());
+        }
+        if transport {
+            tracing::warn!(method, error = ?status, "the service cannot be reached");
+            return self.problem_of(&Status::unavailable("the service cannot be reached"));
+        }
+        if matches!(
+            status.code(),
+            Code::Internal | Code::Unknown | Code::DataLoss
+        ) {
+            tracing::warn!(method, code = ?status.code(), message = status.message(), "the service failed");
+        }
+        let mut problem = self.problem_of(status);
+        let mut headers = only(status.metadata().as_ref(), &self.options.return_headers);
+        headers.extend(std::mem::take(&mut problem.headers));
+        problem.headers = headers;
+        problem
+    }
+
+    fn problem_of(&self, status: &Status) -> Problem {
+        Problem::of_status((self.options.status_table)(status.code()), status)
+    }
+}
+
+fn out_of_time() -> Status {
+    Status::deadline_exceeded("the service did not answer in time; the outcome is unknown")
+}
+
+fn extension<T: Clone + Send + Sync + 'static>(value: T) -> http::Extensions {
+    let mut extensions = http::Extensions::new();
+    extensions.insert(value);
+    extensions
+}
+
+fn method_not_allowed(allowed: &[http::Method]) -> Problem {
+    let names: Vec<&str> = allowed.iter().map(http::Method::as_str).collect();
+    let names = names.join(", ");
+    let detail = format!("this path takes {names}");
+    let mut problem = Problem::new(StatusCode::METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED", detail);
+    let names = HeaderValue::try_from(names).expect("method names are header text");
+    problem.headers.insert(header::ALLOW, names);
+    problem
+}
+
+fn unsupported_media_type() -> Problem {
+    let detail = "the body must be application/json";
+    Problem::new(
+        StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        "UNSUPPORTED_MEDIA_TYPE",
+        detail,
+    )
+}
+
+/// The headers of these names, repetitions kept.
+fn only(headers: &HeaderMap, names: &[http::HeaderName]) -> HeaderMap {
+    let mut chosen = HeaderMap::new();
+    for name in names {
+        for value in headers.get_all(name) {
+            chosen.append(name, value.clone());
+        }
+    }
+    chosen
+}
+
+/// The trace id in a `traceparent` (W3C Trace Context), when it is well-formed.
+fn trace_id(metadata: &MetadataMap) -> Option<String> {
+    let traceparent = metadata.get("traceparent")?.to_str().ok()?;
+    let id = traceparent.split('-').nth(1)?;
+    let well_formed = id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+    well_formed.then(|| id.to_owned())
+}

@@ -1,0 +1,165 @@
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use uuid::{NoContext, Timestamp as UuidTime, Uuid};
+
+use crate::Clock;
+
+/// Text that is no id of the kind asked for.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{text:?} is no {kind}: {rule}")]
+pub struct InvalidId {
+    /// What it should have been.
+    pub kind: &'static str,
+    /// What it was.
+    pub text: String,
+    /// The rule it breaks.
+    pub rule: &'static str,
+}
+
+fn draw(clock: &Clock) -> Uuid {
+    let now = clock.now();
+    let seconds = u64::try_from(now.timestamp()).unwrap_or_default();
+    Uuid::new_v7(UuidTime::from_unix(
+        NoContext,
+        seconds,
+        now.timestamp_subsec_nanos(),
+    ))
+}
+
+macro_rules! uuid_id {
+    ($($(#[$doc:meta])* $name:ident;)*) => {$(
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(pub Uuid);
+
+        impl $name {
+            /// Draws a new id (UUIDv7, RFC 9562): it sorts by the time of its drawing.
+            #[must_use]
+            pub fn new(clock: &Clock) -> Self {
+                Self(draw(clock))
+            }
+
+            /// The id as a message key: lower-case hyphenated text in UTF-8.
+            #[must_use]
+            pub fn key(self) -> Vec<u8> {
+                self.0.hyphenated().to_string().into_bytes()
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.hyphenated().fmt(f)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = InvalidId;
+
+            fn from_str(text: &str) -> Result<Self, InvalidId> {
+                Uuid::try_parse(text).map(Self).map_err(|_not_a_uuid| InvalidId {
+                    kind: stringify!($name),
+                    text: text.chars().take(64).collect(),
+                    rule: "a UUID such as 0197a1c2-7b1e-7c3a-9d2f-3f5b0c9e1a42",
+                })
+            }
+        }
+    )*};
+}
+
+uuid_id! {
+    /// One run of a plan.
+    SagaId;
+    /// An order.
+    OrderId;
+    /// Stock held for an order.
+    ReservationId;
+    /// A charge of a wallet or a card.
+    PaymentId;
+    /// A parcel on its way.
+    ShipmentId;
+    /// A message; `ce_id` on the wire.
+    EventId;
+    /// One line of the ledger.
+    LedgerEntryId;
+}
+
+macro_rules! text_id {
+    ($($(#[$doc:meta])* $name:ident;)*) => {$(
+        $(#[$doc])*
+        ///
+        /// Shape: 1 to 64 characters of `A-Z a-z 0-9 . _ -`.
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(String);
+
+        impl $name {
+            /// The text of the id.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = InvalidId;
+
+            fn from_str(text: &str) -> Result<Self, InvalidId> {
+                let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+                if text.is_empty() || text.len() > 64 || !text.chars().all(allowed) {
+                    return Err(InvalidId {
+                        kind: stringify!($name),
+                        text: text.chars().take(64).collect(),
+                        rule: "1 to 64 characters of A-Z a-z 0-9 . _ -",
+                    });
+                }
+                Ok(Self(text.to_owned()))
+            }
+        }
+    )*};
+}
+
+text_id! {
+    /// Who places orders and owns a wallet.
+    UserId;
+    /// A thing that is kept in stock.
+    Sku;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_sort_by_the_time_of_their_drawing() {
+        let clock = Clock::manual("2026-11-21T12:00:00Z".parse().unwrap());
+        let first = SagaId::new(&clock);
+        clock.set("2026-11-21T12:00:00.002Z".parse().unwrap());
+        assert!(first < SagaId::new(&clock));
+    }
+
+    #[test]
+    fn text_ids_refuse_what_would_not_survive_a_url() {
+        for bad in ["", "a b", "a/b", "ä", &"x".repeat(65)] {
+            assert!(bad.parse::<Sku>().is_err(), "{bad:?}");
+        }
+        assert_eq!(
+            "mug-blue_1.0".parse::<Sku>().unwrap().as_str(),
+            "mug-blue_1.0"
+        );
+    }
+
+    #[test]
+    fn a_key_is_lower_case_hyphenated_text() {
+        let id: OrderId = "0197A1C2-7B1E-7C3A-9D2F-3F5B0C9E1A42".parse().unwrap();
+        assert_eq!(id.key(), b"0197a1c2-7b1e-7c3a-9d2f-3f5b0c9e1a42");
+    }
+}
