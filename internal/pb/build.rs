@@ -12,15 +12,27 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     collect(&root.join("cardprocessor"), &mut files)?;
     files.sort();
     let mut compiler = protox::Compiler::new([root.clone(), root.join("third_party")])?;
-    compiler.include_imports(true).include_source_info(true).open_files(&files)?;
+    compiler
+        .include_imports(true)
+        .include_source_info(true)
+        .open_files(&files)?;
 
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a build script is told its folder that way"
+    )]
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
-    std::fs::write(out.join("descriptors.bin"), compiler.encode_file_descriptor_set())?;
+    std::fs::write(
+        out.join("descriptors.bin"),
+        compiler.encode_file_descriptor_set(),
+    )?;
     let descriptors =
         prost_types::FileDescriptorSet::decode(&*compiler.encode_file_descriptor_set())?;
     let mut config = prost_build::Config::new();
     config.enable_type_names();
-    tonic_prost_build::configure().bytes(".").compile_fds_with_config(descriptors, config)?;
+    tonic_prost_build::configure()
+        .bytes(".")
+        .compile_fds_with_config(descriptors, config)?;
     Ok(())
 }
 
@@ -29,7 +41,10 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> std::io::Result<()> {
         let path = entry?.path();
         if path.is_dir() {
             collect(&path, files)?;
-        } else if path.extension().is_some_and(|extension| extension == "proto") {
+        } else if path
+            .extension()
+            .is_some_and(|extension| extension == "proto")
+        {
             files.push(path);
         }
     }

@@ -1,1 +1,22 @@
-//! Places orders and starts their sagas
+//! Places orders and starts their sagas.
+//!
+//! Owns: the tables of `migrations/order`; writes `orchestrator.commands` (the start of a saga) and
+//! `order.events`; reads `order.commands`.
+//! Rooms: `domain` (orders and their rules), `app` (place, decide, sweep), `store` (SQL),
+//! `convert`, `rpc`, `consumers`, `wiring`.
+//! Invariants: an order, its lines, its guard row, its idempotency key and the start of its saga
+//! are committed together; a price never comes from the client; a decided order never changes.
+//! Not here: stock, money and shipments.
+
+mod app;
+mod clients;
+mod consumers;
+mod convert;
+mod domain;
+mod rpc;
+mod store;
+mod wiring;
+
+pub use domain::Offer;
+pub use store::offer::seed;
+pub use wiring::build;

@@ -1,1 +1,20 @@
-//! The transactional outbox: messages appended in the caller's transaction
+//! The transactional outbox: messages appended in the caller's transaction.
+//!
+//! Purpose: what a transaction has to say is committed with it, or not at all; the relay publishes
+//! it afterwards, in order for each key.
+//! Owns: the tables `outbox` and `outbox_topic`.
+//! Invariant: for one key, ids are drawn while the row of the key is held, so that a smaller id is
+//! visible whenever a greater one is. [`Held`] is the evidence for that.
+//! Not here: publishing (relay), and what a record says (the services).
+
+mod append;
+mod doorbell;
+mod error;
+mod held;
+mod topics;
+
+pub use append::{MESSAGE_BYTES_MAX, RECORDS_MAX, append};
+pub use doorbell::Doorbell;
+pub use error::Error;
+pub use held::Held;
+pub use topics::{TopicRow, fill_topics, require_topics, topics};

@@ -1,1 +1,31 @@
-//! The participant guard: every effect once, whatever the broker repeats
+//! The participant guard: every effect once, whatever the broker repeats.
+//!
+//! Purpose: [`Participant`] takes a batch of commands, asks `palinode_saga::guard` what becomes of
+//! each, lets the service's [`Handler`] do what is left, and writes guard rows, replies and events
+//! in that one transaction. [`settle`] writes the outcome of what had to wait for an external
+//! call.
+//! Owns: the tables `saga_guard` and `consumer_parked` in the service's own database.
+//! Invariants: one effect at the most for each saga, step and direction; an action that comes after
+//! its compensation is refused; a reply is appended only under the lock of its guard row. Nothing
+//! here calls the network.
+//! Not here: what a command does (the service), and how records arrive (messaging).
+#![warn(clippy::missing_errors_doc)]
+
+mod batch;
+mod command;
+mod error;
+mod handler;
+mod opened;
+mod outgoing;
+mod reply;
+mod row;
+mod settle;
+mod spans;
+mod store;
+mod waves;
+
+pub use batch::Participant;
+pub use handler::{Decided, Event, Handler, Outcome, Output, Task, Undecodable, step_key};
+pub use opened::opened;
+pub use settle::{Settled, Settlement, settle};
+pub use store::park;

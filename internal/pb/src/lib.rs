@@ -15,8 +15,7 @@ use std::sync::LazyLock;
 use prost_reflect::DescriptorPool;
 
 /// The encoded `FileDescriptorSet` of every contract, imports and comments included.
-pub const FILE_DESCRIPTOR_SET: &[u8] =
-    include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
+pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
 
 /// The decoded descriptors of every contract.
 pub static DESCRIPTORS: LazyLock<DescriptorPool> = LazyLock::new(|| {

@@ -1,1 +1,22 @@
-//! gRPC: channels, the server's layers, and the one mapping of errors to a status
+//! gRPC: channels, the server's layers, and the one mapping of errors to a status.
+//!
+//! Purpose: every service is served and called in the same way, and its refusals look alike.
+//! Rooms: `status` (errors out), `failure` (errors in), `violations` (wrong fields), `request`
+//! (what a handler reads from a request, and adds to an answer), `server`, `channel`.
+//! Invariant: nothing else makes a [`tonic::Status`]; of an internal failure the caller learns
+//! fixed words and a trace id.
+//! Not here: what any method does.
+
+mod channel;
+mod failure;
+mod request;
+mod server;
+mod status;
+mod violations;
+
+pub use channel::{Channel, channel, traced};
+pub use failure::{Failure, error_code};
+pub use request::{created, idempotency_key, trace_context};
+pub use server::{Health, Limits, ServeError, Server};
+pub use status::{Details, status, status_with};
+pub use violations::{Violation, Violations};

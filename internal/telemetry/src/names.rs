@@ -10,6 +10,8 @@ pub const SAGA_STEP: &str = "saga.step";
 pub const SAGA_DIRECTION: &str = "saga.direction";
 /// How a saga ended.
 pub const SAGA_OUTCOME: &str = "saga.outcome";
+/// Why a reply changed nothing: it was late, a duplicate or in contradiction.
+pub const SAGA_REPLY_IGNORED: &str = "saga.reply.ignored";
 /// What the guard did with a command: `ran`, `replayed`, `refused`.
 pub const GUARD_RESULT: &str = "guard.result";
 /// Always `kafka`.

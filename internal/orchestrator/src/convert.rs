@@ -1,0 +1,412 @@
+//! Wire to engine and back, both ways.
+
+use std::sync::Arc;
+
+use palinode_messaging::{HeaderError, Received, SagaHeaders};
+use palinode_pb::saga::v1::step_reply::Answer as PbAnswer;
+use palinode_pb::saga::v1::step_reply::refused::Cause as RefusedCause;
+use palinode_pb::saga::v1::{self as pb, SagaOutcome, SagaState, StartSaga, StepReply};
+use palinode_saga::{Answer, DbTime, Direction, Effect, Input, Need, Plan, Refusal, State, Status};
+use palinode_values::{SagaId, Timestamp};
+use prost::{Message, Name};
+use serde::{Deserialize, Serialize};
+
+use crate::runner::batch::{Reply, Start};
+use crate::runner::encode::Payload;
+use crate::runner::registry::{Registry, StoredPlan};
+use crate::store::read::SagaRow;
+
+/// A record of the orchestrator's topics.
+pub(crate) enum Incoming {
+    Start(Start),
+    Reply(Reply),
+}
+
+/// A record that cannot be understood; it is parked.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Undecodable {
+    #[error(transparent)]
+    Header(#[from] HeaderError),
+    #[error("the body is no {kind}: {source}")]
+    Body {
+        kind: &'static str,
+        source: prost::DecodeError,
+    },
+    #[error("{0} is neither a start nor a reply")]
+    Kind(String),
+    #[error("{field} of the start is missing or cannot be read")]
+    Field { field: &'static str },
+    #[error("no plan is called {0:?}")]
+    UnknownPlan(String),
+    #[error("plan {plan} wants {wanted}, the start has {found}")]
+    WrongInput {
+        plan: String,
+        wanted: String,
+        found: String,
+    },
+    #[error("the reply answers nothing")]
+    NoAnswer,
+}
+
+pub(crate) fn incoming(registry: &Registry, record: &Received) -> Result<Incoming, Undecodable> {
+    let kind = record.kind()?;
+    if kind == StartSaga::full_name() {
+        start(registry, record).map(Incoming::Start)
+    } else if kind == StepReply::full_name() {
+        reply(record).map(Incoming::Reply)
+    } else {
+        Err(Undecodable::Kind(kind.to_owned()))
+    }
+}
+
+fn start(registry: &Registry, record: &Received) -> Result<Start, Undecodable> {
+    let message = StartSaga::decode(record.body.clone()).map_err(|source| Undecodable::Body {
+        kind: "StartSaga",
+        source,
+    })?;
+    let saga_id: SagaId = message
+        .saga_id
+        .parse()
+        .map_err(|_| Undecodable::Field { field: "saga_id" })?;
+    if message.business_key.is_empty() {
+        return Err(Undecodable::Field {
+            field: "business_key",
+        });
+    }
+    let plan: Arc<StoredPlan> = registry
+        .newest(&message.plan)
+        .ok_or(Undecodable::UnknownPlan(message.plan))?;
+    let input = message.input.ok_or(Undecodable::Field { field: "input" })?;
+    let kind = type_of(&input.type_url);
+    if kind != plan.plan.input() {
+        return Err(Undecodable::WrongInput {
+            plan: plan.plan.label(),
+            wanted: plan.plan.input().to_owned(),
+            found: kind.to_owned(),
+        });
+    }
+    Ok(Start {
+        saga_id,
+        business_key: message.business_key,
+        input: Payload {
+            kind: kind.to_owned(),
+            body: input.value.into(),
+        },
+        plan,
+        trace: record.trace(),
+    })
+}
+
+fn reply(record: &Received) -> Result<Reply, Undecodable> {
+    let headers = SagaHeaders::read(&record.headers)?;
+    let message = StepReply::decode(record.body.clone()).map_err(|source| Undecodable::Body {
+        kind: "StepReply",
+        source,
+    })?;
+    let mut output = None;
+    let answer = match message.answer.ok_or(Undecodable::NoAnswer)? {
+        PbAnswer::Done(done) => {
+            output = done.output.map(|any| Payload {
+                kind: type_of(&any.type_url).to_owned(),
+                body: any.value.into(),
+            });
+            Answer::Done
+        }
+        PbAnswer::Failed(f) => Answer::Failed {
+            reason: f.reason,
+            detail: f.detail,
+        },
+        PbAnswer::Pending(pending) => {
+            let until = pending.until.and_then(timestamp_from);
+            let until = until.ok_or(Undecodable::Field {
+                field: "pending.until",
+            })?;
+            Answer::Pending {
+                until: DbTime::from(until),
+            }
+        }
+        PbAnswer::Transient(_) => Answer::Transient,
+        PbAnswer::Refused(refused) => Answer::Refused {
+            refusal: match refused.cause() {
+                RefusedCause::Closed => Refusal::Closed,
+                RefusedCause::Expired => Refusal::Expired,
+                RefusedCause::Mismatch => Refusal::Mismatch,
+                RefusedCause::Unspecified => {
+                    return Err(Undecodable::Field {
+                        field: "refused.cause",
+                    });
+                }
+            },
+        },
+        PbAnswer::Undone(_) => Answer::Undone,
+        PbAnswer::UndoneEmpty(_) => Answer::UndoneEmpty,
+        PbAnswer::CannotUndo(c) => Answer::CannotUndo { reason: c.reason },
+        PbAnswer::NotDone(_) => Answer::NotDone,
+    };
+    Ok(Reply {
+        saga_id: headers.saga_id,
+        step: headers.step,
+        direction: headers.direction,
+        attempt: headers.attempt,
+        answer,
+        output,
+        trace: record.trace(),
+    })
+}
+
+/// The full name in an Any's type URL.
+fn type_of(type_url: &str) -> &str {
+    type_url.rsplit('/').next().unwrap_or_default()
+}
+
+fn timestamp_from(at: prost_types::Timestamp) -> Option<Timestamp> {
+    Timestamp::from_timestamp(at.seconds, u32::try_from(at.nanos).ok()?)
+}
+
+pub(crate) fn timestamp(at: Timestamp) -> prost_types::Timestamp {
+    prost_types::Timestamp {
+        seconds: at.timestamp(),
+        nanos: i32::try_from(at.timestamp_subsec_nanos()).unwrap_or_default(),
+    }
+}
+
+/// The number of an input's kind in the history.
+pub(crate) fn kind_number(input: &Input) -> i16 {
+    match input {
+        Input::Start => 1,
+        Input::Reply { .. } => 2,
+        Input::Due => 3,
+    }
+}
+
+fn kind_word(number: i16) -> &'static str {
+    match number {
+        1 => "start",
+        2 => "reply",
+        3 => "due",
+        _ => "unknown",
+    }
+}
+
+/// A history row's body.
+#[derive(Serialize, Deserialize)]
+struct History {
+    input: Input,
+    status: Status,
+    effects: Vec<String>,
+}
+
+pub(crate) fn history_body(
+    plan: &Plan,
+    input: &Input,
+    state: &State,
+    effects: &[Effect],
+) -> Vec<u8> {
+    let effects = effects
+        .iter()
+        .map(|effect| effect_words(plan, effect))
+        .collect();
+    let body = History {
+        input: input.clone(),
+        status: state.status,
+        effects,
+    };
+    serde_json::to_vec(&body).expect("names and numbers only")
+}
+
+fn effect_words(plan: &Plan, effect: &Effect) -> String {
+    match effect {
+        Effect::Send(command) => {
+            let step = &plan.steps()[command.step].name;
+            let verb = match (command.direction, command.probe) {
+                (Direction::Forward, false) => "send",
+                (Direction::Forward, true) => "probe",
+                (Direction::Backward, _) => "undo",
+            };
+            format!("{verb} {step} #{}", command.attempt)
+        }
+        Effect::Emit(ended) => format!("end {}", crate::store::saga::state_word(ended.status)),
+    }
+}
+
+/// A history row in the words of the contract.
+pub(crate) fn history_entry(
+    plan: &Plan,
+    version: i64,
+    at: Timestamp,
+    kind: i16,
+    body: &[u8],
+) -> Result<pb::HistoryEntry, serde_json::Error> {
+    let body: History = serde_json::from_slice(body)?;
+    let (step, input) = match &body.input {
+        Input::Start => (String::new(), "started".to_owned()),
+        Input::Due => (String::new(), "a timer was due".to_owned()),
+        Input::Reply {
+            step,
+            direction,
+            attempt,
+            answer,
+        } => {
+            let name = plan
+                .steps()
+                .get(*step)
+                .map(|s| s.name.clone())
+                .unwrap_or_default();
+            let what = match direction {
+                Direction::Forward => "action",
+                Direction::Backward => "compensation",
+            };
+            (
+                name,
+                format!(
+                    "{} (to the {what}, attempt {attempt})",
+                    answer_words(answer)
+                ),
+            )
+        }
+    };
+    Ok(pb::HistoryEntry {
+        version,
+        at: Some(timestamp(at)),
+        kind: kind_word(kind).to_owned(),
+        step,
+        input,
+        state: crate::store::saga::state_word(body.status).to_owned(),
+        effects: body.effects,
+    })
+}
+
+fn answer_words(answer: &Answer) -> String {
+    match answer {
+        Answer::Done => "done".to_owned(),
+        Answer::Failed { reason, detail } if detail.is_empty() => format!("failed: {reason}"),
+        Answer::Failed { reason, detail } => format!("failed: {reason}: {detail}"),
+        Answer::Pending { until } => format!("pending until {until}"),
+        Answer::Transient => "not yet, ask again".to_owned(),
+        Answer::Refused { refusal } => format!("refused: {refusal:?}").to_lowercase(),
+        Answer::Undone => "undone".to_owned(),
+        Answer::UndoneEmpty => "nothing to undo".to_owned(),
+        Answer::CannotUndo { reason } => format!("cannot be undone: {reason}"),
+        Answer::NotDone => "not done, and never will be".to_owned(),
+    }
+}
+
+/// The outcome that the event tells.
+pub(crate) fn outcome(status: Status) -> SagaOutcome {
+    match status {
+        Status::Completed => SagaOutcome::Completed,
+        Status::Compensated => SagaOutcome::Compensated,
+        Status::NeedsAttention(_) => SagaOutcome::NeedsAttention,
+        Status::New | Status::Running | Status::Compensating => SagaOutcome::Unspecified,
+    }
+}
+
+/// The column's word for a state of the contract; `None` for all states.
+pub(crate) fn state_filter(state: SagaState) -> Option<&'static str> {
+    match state {
+        SagaState::Unspecified => None,
+        SagaState::Running => Some("running"),
+        SagaState::Compensating => Some("compensating"),
+        SagaState::Completed => Some("completed"),
+        SagaState::Compensated => Some("compensated"),
+        SagaState::NeedsAttention => Some("needs-attention"),
+    }
+}
+
+fn pb_state(status: Status) -> SagaState {
+    match status {
+        Status::New | Status::Running => SagaState::Running,
+        Status::Compensating => SagaState::Compensating,
+        Status::Completed => SagaState::Completed,
+        Status::Compensated => SagaState::Compensated,
+        Status::NeedsAttention(_) => SagaState::NeedsAttention,
+    }
+}
+
+/// A saga in the words of the contract.
+pub(crate) fn saga(row: &SagaRow, plan: &Plan) -> pb::Saga {
+    let state = &row.head.state;
+    let steps = plan
+        .steps()
+        .iter()
+        .zip(&state.steps)
+        .map(|(step, at)| pb::saga::Step {
+            name: step.name.clone(),
+            participant: step.participant.clone(),
+            kind: serde_json::to_value(step.kind)
+                .ok()
+                .and_then(|word| word.as_str().map(str::to_owned))
+                .unwrap_or_default(),
+            state: at.word().to_owned(),
+            attempts: i32::try_from(at.attempts()).unwrap_or(i32::MAX),
+            reason: at.reason().to_owned(),
+        });
+    pb::Saga {
+        saga_id: row.head.id.to_string(),
+        plan: plan.name().to_owned(),
+        plan_version: i32::try_from(plan.version()).unwrap_or(i32::MAX),
+        business_key: row.head.business_key.clone(),
+        state: pb_state(state.status).into(),
+        cause: cause_words(state),
+        waits_for: waits_words(plan, state),
+        wait_until: row.wait_until.map(timestamp),
+        started_at: Some(timestamp(row.head.started_at)),
+        updated_at: Some(timestamp(row.progress_at)),
+        version: row.head.version,
+        steps: steps.collect(),
+        trace_id: row
+            .head
+            .trace
+            .as_ref()
+            .map(|t| t.trace_id.to_string())
+            .unwrap_or_default(),
+    }
+}
+
+fn cause_words(state: &State) -> String {
+    match (&state.cause, state.status) {
+        (Some(cause), _) => cause.detail(),
+        (None, Status::NeedsAttention(Need::Forward)) => "a step does not happen".to_owned(),
+        (None, Status::NeedsAttention(Need::Undecided)) => {
+            "it is not known whether the pivot happened".to_owned()
+        }
+        (None, _) => String::new(),
+    }
+}
+
+/// A sentence: what the saga waits for.
+fn waits_words(plan: &Plan, state: &State) -> String {
+    use palinode_saga::WaitsFor;
+    let Some(waits) = state.waits() else {
+        return String::new();
+    };
+    let Some(step) = waits
+        .step
+        .map(|step| (&plan.steps()[step], &state.steps[step]))
+    else {
+        return "an operator".to_owned();
+    };
+    let (spec, at) = step;
+    match waits.what {
+        WaitsFor::Reply => format!(
+            "{} has not answered {} (attempt {}); asks again at {}",
+            spec.participant,
+            spec.name,
+            at.attempts(),
+            waits.until
+        ),
+        WaitsFor::Backoff => {
+            format!(
+                "retries {} at {} (attempt {})",
+                spec.name,
+                waits.until,
+                at.attempts() + 1
+            )
+        }
+        WaitsFor::Settle => format!(
+            "rolls back; waits for the attempt of {} that is in flight, until {}",
+            spec.name, waits.until
+        ),
+        WaitsFor::Operator => format!("{} is stuck: {}", spec.name, at.reason()),
+    }
+}

@@ -1,0 +1,28 @@
+//! A batch of inputs is one transaction: load, `next`, save, history, outbox.
+
+pub(crate) mod batch;
+pub(crate) mod consumer;
+pub(crate) mod encode;
+pub(crate) mod registry;
+pub(crate) mod spans;
+pub(crate) mod timers;
+
+use palinode_db::Db;
+use palinode_outbox::Doorbell;
+use palinode_telemetry::Tracer;
+use palinode_values::Clock;
+
+use registry::Registry;
+
+/// What every loop of the orchestrator works with. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Engine {
+    pub(crate) db: Db,
+    pub(crate) registry: Registry,
+    pub(crate) doorbell: Doorbell,
+    pub(crate) tracer: Tracer,
+    pub(crate) clock: Clock,
+}
+
+/// `ce_source` of everything the orchestrator writes.
+pub(crate) const SOURCE: &str = "/palinode/orchestrator";

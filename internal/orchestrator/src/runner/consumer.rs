@@ -1,0 +1,65 @@
+use palinode_db::Error;
+use palinode_messaging::{BatchHandler, Committed, Failure, Received};
+
+use super::Engine;
+use super::batch::{Inputs, apply};
+use crate::convert::{self, Incoming};
+
+/// Handles a batch of starts and replies: one transaction.
+pub(crate) struct InputsHandler {
+    pub(crate) engine: Engine,
+}
+
+impl BatchHandler for InputsHandler {
+    async fn handle(&mut self, batch: &[Received]) -> Result<Committed, Failure> {
+        let mut inputs = Inputs::default();
+        let mut poison = Vec::new();
+        for record in batch {
+            match convert::incoming(&self.engine.registry, record) {
+                Ok(Incoming::Start(start)) => inputs.starts.push(start),
+                Ok(Incoming::Reply(reply)) => inputs.replies.push(reply),
+                Err(error) => {
+                    tracing::error!(topic = record.topic, offset = record.offset, %error, "parked");
+                    poison.push((record, error.to_string()));
+                }
+            }
+        }
+        let (engine, inputs, poison) = (&self.engine, &inputs, &poison);
+        let spans = engine
+            .db
+            .run_tx("saga.apply", |tx| async move {
+                let (mut tx, spans) = apply(engine, tx, inputs).await?;
+                if !poison.is_empty() {
+                    palinode_participant::park(&mut tx, poison).await?;
+                }
+                Ok::<_, Error>((tx, spans))
+            })
+            .await
+            .map_err(failure)?;
+        engine.doorbell.ring();
+        spans.emit(&engine.clock);
+        Ok(Committed)
+    }
+
+    async fn park(&mut self, record: &Received, error: &str) -> Result<Committed, Failure> {
+        let parked = [(record, error.to_owned())];
+        let parked = &parked;
+        self.engine
+            .db
+            .run_tx("saga.park", |mut tx| async move {
+                palinode_participant::park(&mut tx, parked).await?;
+                Ok::<_, Error>((tx, ()))
+            })
+            .await
+            .map_err(failure)?;
+        Ok(Committed)
+    }
+}
+
+fn failure(error: Error) -> Failure {
+    if error.is_transient() {
+        Failure::unavailable(error)
+    } else {
+        Failure::batch(error)
+    }
+}

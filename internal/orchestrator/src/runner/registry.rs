@@ -1,0 +1,146 @@
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use palinode_db::{Db, Error};
+use palinode_pb::DESCRIPTORS;
+use palinode_saga::{MessageShape, Plan, PlanErrors, Schema};
+use prost_reflect::{Cardinality, FieldDescriptor, Kind, Value};
+
+use crate::store;
+
+/// A plan as it is stored: sagas are pinned to it.
+#[derive(Debug)]
+pub(crate) struct StoredPlan {
+    pub(crate) id: i32,
+    pub(crate) hash: String,
+    pub(crate) plan: Plan,
+}
+
+/// The plans of the database, newest version first for each name. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Registry {
+    plans: Arc<RwLock<Plans>>,
+}
+
+#[derive(Debug, Default)]
+struct Plans {
+    by_id: HashMap<i32, Arc<StoredPlan>>,
+    newest: BTreeMap<String, Arc<StoredPlan>>,
+}
+
+/// Why the plans of this release cannot be run.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RegistryError {
+    #[error(transparent)]
+    Plan(#[from] PlanErrors),
+    #[error(transparent)]
+    Database(#[from] Error),
+    #[error(
+        "plan {label} was released with another content (hash {stored}, this program has {built}): \
+         plans are never edited, raise the version"
+    )]
+    Edited {
+        label: String,
+        stored: String,
+        built: String,
+    },
+}
+
+impl Registry {
+    /// Resolves and stores the plans of this release, and loads every stored plan.
+    pub(crate) async fn open(db: &Db, release: Vec<Plan>) -> Result<Self, RegistryError> {
+        for plan in release {
+            let plan = plan.resolve(&DescriptorSchema::default())?;
+            let stored = store::plan::register(db, &plan).await?;
+            if stored != plan.hash() {
+                let (label, built) = (plan.label(), plan.hash());
+                return Err(RegistryError::Edited {
+                    label,
+                    stored,
+                    built,
+                });
+            }
+        }
+        let registry = Self::default();
+        for stored in store::plan::load_all(db).await? {
+            registry.insert(stored);
+        }
+        Ok(registry)
+    }
+
+    fn insert(&self, stored: StoredPlan) {
+        let stored = Arc::new(stored);
+        let mut plans = self.plans.write().unwrap_or_else(PoisonError::into_inner);
+        plans.by_id.insert(stored.id, Arc::clone(&stored));
+        let name = stored.plan.name().to_owned();
+        let newer = plans
+            .newest
+            .get(&name)
+            .is_none_or(|known| known.plan.version() < stored.plan.version());
+        if newer {
+            plans.newest.insert(name, stored);
+        }
+    }
+
+    /// The newest version of the plan of that name.
+    pub(crate) fn newest(&self, name: &str) -> Option<Arc<StoredPlan>> {
+        let plans = self.plans.read().unwrap_or_else(PoisonError::into_inner);
+        plans.newest.get(name).cloned()
+    }
+
+    /// The plan of that number, if it is loaded.
+    pub(crate) fn get(&self, id: i32) -> Option<Arc<StoredPlan>> {
+        let plans = self.plans.read().unwrap_or_else(PoisonError::into_inner);
+        plans.by_id.get(&id).cloned()
+    }
+
+    /// Loads a plan that another orchestrator, of a newer release, has registered.
+    pub(crate) async fn refresh(&self, db: &Db) -> Result<(), Error> {
+        for stored in store::plan::load_all(db).await? {
+            if self.get(stored.id).is_none() {
+                self.insert(stored);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The messages of the contracts, as plans see them.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct DescriptorSchema {
+    _private: (),
+}
+
+/// Full name of the message option that names a command's output.
+const OUTPUT_OPTION: &str = "palinode.saga.v1.output";
+
+impl Schema for DescriptorSchema {
+    fn message(&self, name: &str) -> Option<MessageShape> {
+        let message = DESCRIPTORS.get_message_by_name(name)?;
+        let fields = message
+            .fields()
+            .map(|field| (field.name().to_owned(), type_words(&field)))
+            .collect();
+        let output = DESCRIPTORS
+            .get_extension_by_name(OUTPUT_OPTION)
+            .and_then(
+                |option| match message.options().get_extension(&option).into_owned() {
+                    Value::String(output) if !output.is_empty() => Some(output),
+                    _ => None,
+                },
+            );
+        Some(MessageShape { fields, output })
+    }
+}
+
+fn type_words(field: &FieldDescriptor) -> String {
+    let kind = match field.kind() {
+        Kind::Message(message) => message.full_name().to_owned(),
+        Kind::Enum(of) => of.full_name().to_owned(),
+        scalar => format!("{scalar:?}").to_lowercase(),
+    };
+    match field.cardinality() {
+        Cardinality::Repeated => format!("repeated {kind}"),
+        Cardinality::Optional | Cardinality::Required => kind,
+    }
+}

@@ -1,0 +1,5 @@
+//! The only room with SQL: plain functions over an open transaction, sets in and sets out.
+
+pub(crate) mod plan;
+pub(crate) mod read;
+pub(crate) mod saga;

@@ -1,0 +1,43 @@
+//! The one place that puts the orchestrator's parts together.
+
+use anyhow::Context as _;
+use palinode_messaging::Topic;
+use palinode_pb::saga::v1::saga_service_server::SagaServiceServer;
+use palinode_service::Context;
+
+use crate::plans;
+use crate::rpc::Sagas;
+use crate::runner::consumer::InputsHandler;
+use crate::runner::registry::Registry;
+use crate::runner::{Engine, timers};
+
+/// Starts the orchestrator: consumer, timers, relay and gRPC.
+///
+/// # Errors
+/// A plan that is not well-formed, or was edited after its release; Kafka or the database refuse.
+pub async fn build(context: Context) -> anyhow::Result<()> {
+    let release = plans::all().context("a plan of this release is not well-formed")?;
+    let registry = Registry::open(context.db(), release).await?;
+    let engine = Engine {
+        db: context.db().clone(),
+        registry,
+        doorbell: context.doorbell.clone(),
+        tracer: context.tracer.clone(),
+        clock: context.clock.clone(),
+    };
+    let handler = InputsHandler {
+        engine: engine.clone(),
+    };
+    let topics = [Topic::ORCHESTRATOR_COMMANDS, Topic::ORCHESTRATOR_REPLIES];
+    context.consume("orchestrator", &topics, handler)?;
+    context.spawn(
+        "timers",
+        timers::run(engine.clone(), context.tasks.stop_token()),
+    );
+    context.spawn_relay()?;
+    let server = context
+        .grpc()
+        .add_service(SagaServiceServer::new(Sagas { engine }));
+    context.serve_grpc(server);
+    Ok(())
+}

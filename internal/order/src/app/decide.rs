@@ -1,0 +1,69 @@
+use std::collections::HashMap;
+
+use palinode_db::{Error, Tx};
+use palinode_participant::{Decided, Outcome};
+use palinode_values::OrderId;
+
+use crate::convert;
+use crate::domain::Decision;
+use crate::store;
+
+/// Carries out what sagas decided, in arrival order; one outcome for each.
+///
+/// # Errors
+/// Those of the database.
+pub(crate) async fn decide(
+    tx: &mut Tx,
+    decisions: &[(OrderId, Decision)],
+) -> Result<Vec<Decided>, Error> {
+    let ids: Vec<OrderId> = decisions.iter().map(|(id, _)| *id).collect();
+    let mut orders: HashMap<OrderId, store::order::Standing> = store::order::lock(tx, &ids)
+        .await?
+        .into_iter()
+        .map(|standing| (standing.id, standing))
+        .collect();
+    let mut changed = Vec::new();
+    let mut decided = Vec::with_capacity(decisions.len());
+    for (id, decision) in decisions {
+        let Some(standing) = orders.get_mut(id) else {
+            // the guard row of the opening step is written with the order
+            return Err(Error::inconsistent(
+                "orders",
+                "id",
+                id,
+                "a decided order is missing",
+            ));
+        };
+        let outcome = match standing.status.clone().next(decision.clone()) {
+            Ok(next) if next == standing.status => decided_again(decision),
+            Ok(next) => {
+                standing.status = next;
+                changed.push(standing.clone());
+                decided_again(decision)
+            }
+            Err(error) => match decision {
+                Decision::Confirm { .. } => Outcome::Transient {
+                    detail: error.to_string(),
+                },
+                Decision::Reject { .. } => Outcome::CannotUndo {
+                    reason: "ORDER_CONFIRMED".to_owned(),
+                    detail: error.to_string(),
+                },
+            },
+        };
+        let events = match &outcome {
+            Outcome::Done { .. } | Outcome::Undone => vec![convert::decided_event(standing)],
+            _ => Vec::new(),
+        };
+        decided.push(Decided { outcome, events });
+    }
+    store::order::save_decisions(tx, &changed).await?;
+    Ok(decided)
+}
+
+fn decided_again(decision: &Decision) -> Outcome {
+    match decision {
+        Decision::Confirm { .. } => Outcome::Done { output: None },
+        Decision::Reject { .. } => Outcome::Undone,
+    }
+}

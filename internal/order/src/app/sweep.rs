@@ -1,0 +1,100 @@
+use std::collections::HashSet;
+use std::time::Duration;
+
+use palinode_db::{AsDbError, Db, Error};
+use palinode_outbox::{Doorbell, Held, append};
+use palinode_telemetry::TraceContext;
+use palinode_values::{Clock, SagaId};
+use tokio_util::sync::CancellationToken;
+
+use super::SOURCE;
+use crate::clients::Orchestrator;
+use crate::convert;
+use crate::store;
+
+/// How often the sweep looks.
+const EVERY: Duration = Duration::from_secs(1);
+/// A start that is older than that and not known to the orchestrator is sent again.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Orders of one round at the most; the rest comes with the next.
+const ORDERS_MAX: i64 = 500;
+
+/// Why a round of the sweep failed; the next one tries again.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SweepError {
+    #[error("the orchestrator cannot be asked: {0}")]
+    Orchestrator(String),
+    #[error(transparent)]
+    Database(#[from] Error),
+    #[error(transparent)]
+    Outbox(#[from] palinode_outbox::Error),
+}
+
+impl AsDbError for SweepError {
+    fn as_db_error(&self) -> Option<&Error> {
+        match self {
+            Self::Database(error) => Some(error),
+            Self::Outbox(error) => error.as_db_error(),
+            Self::Orchestrator(_) => None,
+        }
+    }
+}
+
+/// Makes sure that every pending order has a saga: the start may be lost with the broker, and is
+/// sent again, under the same saga id, until the orchestrator knows it.
+#[derive(Clone)]
+pub(crate) struct Sweep {
+    pub(crate) db: Db,
+    pub(crate) clock: Clock,
+    pub(crate) doorbell: Doorbell,
+    pub(crate) orchestrator: Orchestrator,
+}
+
+impl Sweep {
+    /// Runs until it is told to stop.
+    pub(crate) async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                () = tokio::time::sleep(EVERY) => {}
+            }
+            match self.step(PATIENCE).await {
+                Ok(0) => {}
+                Ok(sent) => tracing::info!(sent, "starts of sagas sent again"),
+                Err(error) => tracing::warn!(%error, "orders could not be swept"),
+            }
+        }
+    }
+
+    /// One round; returns how many starts were sent again.
+    pub(crate) async fn step(&self, patience: Duration) -> Result<usize, SweepError> {
+        let waiting = store::order::to_sweep(&self.db, patience, ORDERS_MAX).await?;
+        if waiting.is_empty() {
+            return Ok(0);
+        }
+        let known = self.orchestrator.known(&waiting).await?;
+        let known: HashSet<SagaId> = known.into_iter().collect();
+        let (known, unknown): (Vec<SagaId>, Vec<SagaId>) =
+            waiting.into_iter().partition(|id| known.contains(id));
+        store::order::mark_known(&self.db, &known).await?;
+        if unknown.is_empty() {
+            return Ok(0);
+        }
+        let (clock, unknown) = (&self.clock, &unknown);
+        let sent = self
+            .db
+            .run_tx("order.sweep", |mut tx| async move {
+                let orders = store::order::lock_unstarted(&mut tx, unknown).await?;
+                let held = Held::by_lock(&tx, orders.iter().map(|o| o.saga_id.key()));
+                let starts: Vec<_> = orders
+                    .iter()
+                    .map(|order| convert::start_saga(order, clock, TraceContext::root()))
+                    .collect();
+                append(&mut tx, &held, &starts, SOURCE).await?;
+                Ok::<_, SweepError>((tx, starts.len()))
+            })
+            .await?;
+        self.doorbell.ring();
+        Ok(sent)
+    }
+}

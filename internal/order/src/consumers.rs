@@ -1,0 +1,56 @@
+//! Commands of sagas.
+
+use bytes::Bytes;
+use palinode_db::{Error, Tx};
+use palinode_participant::{Decided, Handler, Task, Undecodable};
+use palinode_pb::order::v1::{ConfirmOrder, RejectOrder};
+use palinode_values::{OrderId, Timestamp};
+use prost::{Message, Name};
+
+use crate::app::decide::decide;
+use crate::domain::Decision;
+
+/// Handles `order.commands`: what sagas decided about orders.
+pub(crate) struct Commands;
+
+impl Handler for Commands {
+    type Command = (OrderId, Decision);
+
+    fn decode(&self, kind: &str, body: &Bytes) -> Result<Self::Command, Undecodable> {
+        fn message<M: Message + Default>(body: &Bytes) -> Result<M, Undecodable> {
+            M::decode(body.clone()).map_err(|e| Undecodable(e.to_string()))
+        }
+        fn id<T: std::str::FromStr>(field: &str, text: &str) -> Result<T, Undecodable> {
+            text.parse()
+                .map_err(|_| Undecodable(format!("{field} is no id: {text:?}")))
+        }
+        if kind == ConfirmOrder::full_name() {
+            let command: ConfirmOrder = message(body)?;
+            let decision = Decision::Confirm {
+                payment_id: id("payment_id", &command.payment_id)?,
+                shipment_id: id("shipment_id", &command.shipment_id)?,
+            };
+            Ok((id("order_id", &command.order_id)?, decision))
+        } else if kind == RejectOrder::full_name() {
+            let command: RejectOrder = message(body)?;
+            let decision = Decision::Reject {
+                reason: command.reason,
+                detail: command.detail,
+            };
+            Ok((id("order_id", &command.order_id)?, decision))
+        } else {
+            Err(Undecodable(format!("{kind} is no command for orders")))
+        }
+    }
+
+    async fn handle(
+        &self,
+        mut tx: Tx,
+        tasks: &[Task<Self::Command>],
+        _now: Timestamp,
+    ) -> Result<(Tx, Vec<Decided>), Error> {
+        let decisions: Vec<_> = tasks.iter().map(|task| task.command.clone()).collect();
+        let decided = decide(&mut tx, &decisions).await?;
+        Ok((tx, decided))
+    }
+}

@@ -1,0 +1,301 @@
+//! Every conversion between the contracts and the domain.
+
+use palinode_messaging::{Record, Topic, events_of};
+use palinode_participant::Event;
+use palinode_pb::google::r#type::Money as PbMoney;
+use palinode_pb::inventory::v1::StockLine;
+use palinode_pb::order::v1 as pb;
+use palinode_pb::payment::v1::{PaymentMethod as PbMethod, payment_method};
+use palinode_pb::saga::v1::StartSaga;
+use palinode_pb::shipping::v1::Address as PbAddress;
+use palinode_rpc::Violations;
+use palinode_telemetry::TraceContext;
+use palinode_values::{Clock, EventId, Money, Sku, Timestamp, UserId};
+use prost::{Message, Name};
+
+use crate::app::PLAN;
+use crate::domain::{Address, Offer, Order, PaymentMethod, Request, Status};
+use crate::store::order::Standing;
+
+/// Different SKUs of an order at the most.
+const LINES_MAX: usize = 100;
+/// Pieces of one SKU at the most.
+const QUANTITY_MAX: i32 = 1_000;
+const TEXT_MAX: usize = 100;
+const POSTAL_CODE_MAX: usize = 20;
+
+/// Checks a request; all that is wrong with it at once.
+pub(crate) fn request(message: pb::PlaceOrderRequest) -> Result<Request, Violations> {
+    let mut wrong = Violations::new();
+    let user = user(&mut wrong, &message.user_id);
+    let lines = lines(&mut wrong, &message.lines);
+    let address = address(&mut wrong, message.address);
+    let payment = payment(&mut wrong, message.payment_method);
+    match (user, address, payment) {
+        (Some(user), Some(address), Some(payment)) if wrong.is_empty() => Ok(Request {
+            user,
+            lines,
+            address,
+            payment,
+        }),
+        _ => Err(wrong),
+    }
+}
+
+/// Reads a user id.
+pub(crate) fn user(wrong: &mut Violations, text: &str) -> Option<UserId> {
+    if text.is_empty() {
+        wrong.add("user_id", "REQUIRED", "must be given");
+        return None;
+    }
+    let parsed = text.parse::<UserId>();
+    parsed
+        .map_err(|e| wrong.add("user_id", "MALFORMED", format!("must be {}", e.rule)))
+        .ok()
+}
+
+fn lines(wrong: &mut Violations, lines: &[StockLine]) -> Vec<(Sku, i32)> {
+    if lines.is_empty() {
+        wrong.add("lines", "REQUIRED", "must have at least one entry");
+    }
+    if lines.len() > LINES_MAX {
+        wrong.add(
+            "lines",
+            "TOO_MANY",
+            format!("must have at most {LINES_MAX} entries"),
+        );
+        return Vec::new();
+    }
+    let mut read: Vec<(Sku, i32)> = Vec::with_capacity(lines.len());
+    for (position, line) in lines.iter().enumerate() {
+        if !(1..=QUANTITY_MAX).contains(&line.quantity) {
+            let field = format!("lines[{position}].quantity");
+            wrong.add(
+                field,
+                "OUT_OF_RANGE",
+                format!("must be 1 to {QUANTITY_MAX}"),
+            );
+        }
+        let field = format!("lines[{position}].sku");
+        match line.sku.parse::<Sku>() {
+            Err(e) => wrong.add(field, "MALFORMED", format!("must be {}", e.rule)),
+            Ok(sku) if read.iter().any(|(known, _)| *known == sku) => {
+                wrong.add(field, "DUPLICATE", "stands in another line already");
+            }
+            Ok(sku) => read.push((sku, line.quantity)),
+        }
+    }
+    read
+}
+
+fn address(wrong: &mut Violations, message: Option<PbAddress>) -> Option<Address> {
+    let Some(message) = message else {
+        wrong.add("address", "REQUIRED", "must be given");
+        return None;
+    };
+    let mut text = |field: &str, value: &str, max: usize| {
+        let length = value.chars().count();
+        if length == 0 || value.trim().is_empty() {
+            wrong.add(format!("address.{field}"), "REQUIRED", "must be given");
+        } else if length > max {
+            let words = format!("must be at most {max} characters");
+            wrong.add(format!("address.{field}"), "TOO_LONG", words);
+        } else if value.chars().any(char::is_control) {
+            wrong.add(
+                format!("address.{field}"),
+                "MALFORMED",
+                "must be without control characters",
+            );
+        }
+    };
+    text("name", &message.name, TEXT_MAX);
+    text("street", &message.street, TEXT_MAX);
+    text("postal_code", &message.postal_code, POSTAL_CODE_MAX);
+    text("city", &message.city, TEXT_MAX);
+    let country = &message.country;
+    if country.len() != 2 || !country.bytes().all(|b| b.is_ascii_uppercase()) {
+        let words = "must be two capital letters such as DE (ISO 3166-1)";
+        wrong.add("address.country", "MALFORMED", words);
+    }
+    Some(Address {
+        name: message.name,
+        street: message.street,
+        postal_code: message.postal_code,
+        city: message.city,
+        country: message.country,
+    })
+}
+
+fn payment(wrong: &mut Violations, message: Option<PbMethod>) -> Option<PaymentMethod> {
+    match message.and_then(|m| m.method) {
+        None => {
+            let words = "must be {\"wallet\": {}} or {\"card\": {\"token\": \"…\"}}";
+            wrong.add("payment_method", "REQUIRED", words);
+            None
+        }
+        Some(payment_method::Method::Wallet(_)) => Some(PaymentMethod::Wallet),
+        Some(payment_method::Method::Card(card)) => {
+            let token = card.token;
+            let visible = token.bytes().all(|b| b.is_ascii_graphic());
+            if token.is_empty() || token.len() > 64 || !visible {
+                let words = "must be 1 to 64 visible ASCII characters";
+                wrong.add("payment_method.card.token", "MALFORMED", words);
+            }
+            Some(PaymentMethod::Card { token })
+        }
+    }
+}
+
+/// The message that starts the saga of an order.
+pub(crate) fn start_saga(order: &Order, clock: &Clock, trace: TraceContext) -> Record {
+    let input = pb::PlaceOrder {
+        order_id: order.id.to_string(),
+        user_id: order.user.to_string(),
+        lines: order
+            .lines
+            .iter()
+            .map(|line| StockLine {
+                sku: line.sku.to_string(),
+                quantity: line.quantity,
+            })
+            .collect(),
+        address: Some(pb_address(&order.address)),
+        payment_method: Some(pb_method(&order.payment)),
+        total: Some(money(order.total)),
+    };
+    let start = StartSaga {
+        saga_id: order.saga_id.to_string(),
+        plan: PLAN.to_owned(),
+        business_key: order.id.to_string(),
+        input: Some(prost_types::Any {
+            type_url: pb::PlaceOrder::type_url(),
+            value: input.encode_to_vec(),
+        }),
+    };
+    Record {
+        topic: Topic::ORCHESTRATOR_COMMANDS,
+        key: order.saga_id.key(),
+        event_id: EventId::new(clock),
+        kind: StartSaga::full_name().into(),
+        body: start.encode_to_vec().into(),
+        trace,
+        saga: None,
+    }
+}
+
+/// The event that tells what became of an order.
+pub(crate) fn decided_event(standing: &Standing) -> Event {
+    let (order_id, user_id) = (standing.id.to_string(), standing.user.to_string());
+    let topic = events_of("order").expect("the table of topics has the order service");
+    let key = standing.id.key();
+    match &standing.status {
+        Status::Rejected { reason, .. } => {
+            let reason = reason.clone();
+            Event::of(
+                topic,
+                key,
+                &pb::OrderRejected {
+                    order_id,
+                    user_id,
+                    reason,
+                },
+            )
+        }
+        Status::Confirmed { .. } | Status::Pending => {
+            Event::of(topic, key, &pb::OrderConfirmed { order_id, user_id })
+        }
+    }
+}
+
+/// An amount on the wire.
+pub(crate) fn money(amount: Money) -> PbMoney {
+    let (units, nanos) = amount.to_units_and_nanos();
+    PbMoney {
+        currency_code: amount.currency.to_string(),
+        units,
+        nanos,
+    }
+}
+
+fn timestamp(at: Timestamp) -> prost_types::Timestamp {
+    prost_types::Timestamp {
+        seconds: at.timestamp(),
+        nanos: i32::try_from(at.timestamp_subsec_nanos()).unwrap_or_default(),
+    }
+}
+
+fn pb_address(address: &Address) -> PbAddress {
+    PbAddress {
+        name: address.name.clone(),
+        street: address.street.clone(),
+        postal_code: address.postal_code.clone(),
+        city: address.city.clone(),
+        country: address.country.clone(),
+    }
+}
+
+fn pb_method(payment: &PaymentMethod) -> PbMethod {
+    PbMethod {
+        method: Some(match payment {
+            PaymentMethod::Wallet => payment_method::Method::Wallet(payment_method::Wallet {}),
+            PaymentMethod::Card { token } => payment_method::Method::Card(payment_method::Card {
+                token: token.clone(),
+            }),
+        }),
+    }
+}
+
+/// An order on the wire.
+pub(crate) fn order(order: &Order) -> pb::Order {
+    let (mut reason, mut reason_detail) = (String::new(), String::new());
+    let (mut payment_id, mut shipment_id) = (String::new(), String::new());
+    let status = match &order.status {
+        Status::Pending => pb::OrderStatus::Pending,
+        Status::Confirmed {
+            payment_id: payment,
+            shipment_id: shipment,
+        } => {
+            (payment_id, shipment_id) = (payment.to_string(), shipment.to_string());
+            pb::OrderStatus::Confirmed
+        }
+        Status::Rejected {
+            reason: why,
+            detail,
+        } => {
+            (reason, reason_detail) = (why.clone(), detail.clone());
+            pb::OrderStatus::Rejected
+        }
+    };
+    let lines = order.lines.iter().map(|line| pb::order::Line {
+        sku: line.sku.to_string(),
+        name: line.name.clone(),
+        quantity: line.quantity,
+        unit_price: Some(money(line.price)),
+        line_total: line.price.times(i64::from(line.quantity)).ok().map(money),
+    });
+    pb::Order {
+        order_id: order.id.to_string(),
+        user_id: order.user.to_string(),
+        status: status.into(),
+        reason,
+        reason_detail,
+        lines: lines.collect(),
+        total: Some(money(order.total)),
+        address: Some(pb_address(&order.address)),
+        payment_method: Some(pb_method(&order.payment)),
+        saga_id: order.saga_id.to_string(),
+        payment_id,
+        shipment_id,
+        created_at: Some(timestamp(order.created_at)),
+        updated_at: Some(timestamp(order.updated_at)),
+    }
+}
+
+/// An offer on the wire.
+pub(crate) fn offer(offer: &Offer) -> pb::Offer {
+    pb::Offer {
+        sku: offer.sku.to_string(),
+        name: offer.name.clone(),
+        unit_price: Some(money(offer.price)),
+    }
+}

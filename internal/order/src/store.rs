@@ -1,0 +1,4 @@
+//! The only room with SQL.
+
+pub(crate) mod offer;
+pub(crate) mod order;

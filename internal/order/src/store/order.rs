@@ -1,0 +1,411 @@
+use std::time::Duration;
+
+use palinode_db::{Db, Error, Tx};
+use palinode_values::{Currency, Money, OrderId, PaymentId, SagaId, ShipmentId, Timestamp, UserId};
+use uuid::Uuid;
+
+use crate::domain::{Address, Line, Order, PaymentMethod, Status};
+
+/// A key that was used before.
+pub(crate) struct UsedKey {
+    pub(crate) fingerprint: Vec<u8>,
+    pub(crate) order_id: OrderId,
+}
+
+/// An order as far as a decision needs it.
+#[derive(Debug, Clone)]
+pub(crate) struct Standing {
+    pub(crate) id: OrderId,
+    pub(crate) user: UserId,
+    pub(crate) status: Status,
+}
+
+/// Claims a key for an order; returns what it stands for when it was claimed before. A claim of
+/// another transaction that is still open is waited for.
+pub(crate) async fn claim_key(
+    tx: &mut Tx,
+    user: &UserId,
+    key: &str,
+    fingerprint: &[u8],
+    order_id: OrderId,
+) -> Result<Option<UsedKey>, Error> {
+    let claimed = sqlx::query!(
+        "INSERT INTO idempotency_key (user_id, key, fingerprint, order_id)
+         VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
+        user.as_str(),
+        key,
+        fingerprint,
+        order_id.0
+    )
+    .execute(tx.conn())
+    .await?;
+    if claimed.rows_affected() == 1 {
+        return Ok(None);
+    }
+    let used = sqlx::query!(
+        "SELECT fingerprint, order_id FROM idempotency_key WHERE user_id = $1 AND key = $2",
+        user.as_str(),
+        key
+    )
+    .fetch_one(tx.conn())
+    .await?;
+    Ok(Some(UsedKey {
+        fingerprint: used.fingerprint,
+        order_id: OrderId(used.order_id),
+    }))
+}
+
+/// Writes a new order with its lines.
+pub(crate) async fn insert(tx: &mut Tx, order: &Order) -> Result<(), Error> {
+    let (method, token) = match &order.payment {
+        PaymentMethod::Wallet => ("wallet", None),
+        PaymentMethod::Card { token } => ("card", Some(token)),
+    };
+    sqlx::query!(
+        "INSERT INTO orders (id, user_id, saga_id, status, total_minor, currency, address_name,
+                             street, postal_code, city, country, method, card_token)
+         VALUES ($1, $2, $3, 'pending', $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+        order.id.0,
+        order.user.as_str(),
+        order.saga_id.0,
+        order.total.minor,
+        order.total.currency.as_str(),
+        order.address.name,
+        order.address.street,
+        order.address.postal_code,
+        order.address.city,
+        order.address.country,
+        method,
+        token,
+    )
+    .execute(tx.conn())
+    .await?;
+    let skus: Vec<String> = order.lines.iter().map(|l| l.sku.to_string()).collect();
+    let names: Vec<String> = order.lines.iter().map(|l| l.name.clone()).collect();
+    let quantities: Vec<i32> = order.lines.iter().map(|l| l.quantity).collect();
+    let prices: Vec<i64> = order.lines.iter().map(|l| l.price.minor).collect();
+    sqlx::query!(
+        "INSERT INTO order_line (order_id, line, sku, name, quantity, price_minor)
+         SELECT $1, n.line, n.sku, n.name, n.quantity, n.price_minor
+           FROM unnest($2::text[], $3::text[], $4::int[], $5::bigint[])
+                WITH ORDINALITY AS n(sku, name, quantity, price_minor, line)",
+        order.id.0,
+        &skus,
+        &names,
+        &quantities,
+        &prices
+    )
+    .execute(tx.conn())
+    .await?;
+    Ok(())
+}
+
+/// Locks orders, in id order, or two batches would deadlock.
+pub(crate) async fn lock(tx: &mut Tx, ids: &[OrderId]) -> Result<Vec<Standing>, Error> {
+    let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
+    let rows = sqlx::query!(
+        "SELECT id, user_id, status, reason, reason_detail, payment_id, shipment_id
+           FROM orders WHERE id = ANY($1) ORDER BY id FOR UPDATE",
+        &ids
+    )
+    .fetch_all(tx.conn())
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            let columns = StatusColumns {
+                id: row.id,
+                status: &row.status,
+                reason: row.reason,
+                reason_detail: row.reason_detail,
+                payment_id: row.payment_id,
+                shipment_id: row.shipment_id,
+            };
+            Ok(Standing {
+                id: OrderId(row.id),
+                user: user(&row.user_id, row.id)?,
+                status: columns.read()?,
+            })
+        })
+        .collect()
+}
+
+/// Writes decisions about orders that were pending when they were locked.
+pub(crate) async fn save_decisions(tx: &mut Tx, changed: &[Standing]) -> Result<(), Error> {
+    if changed.is_empty() {
+        return Ok(());
+    }
+    let ids: Vec<Uuid> = changed.iter().map(|c| c.id.0).collect();
+    let words: Vec<String> = changed.iter().map(|c| c.status.word().to_owned()).collect();
+    let mut reasons: Vec<Option<String>> = Vec::with_capacity(changed.len());
+    let mut details: Vec<Option<String>> = Vec::with_capacity(changed.len());
+    let mut payments: Vec<Option<Uuid>> = Vec::with_capacity(changed.len());
+    let mut shipments: Vec<Option<Uuid>> = Vec::with_capacity(changed.len());
+    for order in changed {
+        let (reason, detail, payment, shipment) = match &order.status {
+            Status::Pending => (None, None, None, None),
+            Status::Confirmed {
+                payment_id,
+                shipment_id,
+            } => (None, None, Some(payment_id.0), Some(shipment_id.0)),
+            Status::Rejected { reason, detail } => {
+                (Some(reason.clone()), Some(detail.clone()), None, None)
+            }
+        };
+        reasons.push(reason);
+        details.push(detail);
+        payments.push(payment);
+        shipments.push(shipment);
+    }
+    let saved = sqlx::query!(
+        "UPDATE orders o
+            SET status = n.status, reason = n.reason, reason_detail = n.detail,
+                payment_id = n.payment_id, shipment_id = n.shipment_id, updated_at = now()
+           FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::uuid[], $6::uuid[])
+             AS n(id, status, reason, detail, payment_id, shipment_id)
+          WHERE o.id = n.id AND o.status = 'pending'",
+        &ids,
+        &words,
+        &reasons as &[Option<String>],
+        &details as &[Option<String>],
+        &payments as &[Option<Uuid>],
+        &shipments as &[Option<Uuid>],
+    )
+    .execute(tx.conn())
+    .await?;
+    if saved.rows_affected() != changed.len() as u64 {
+        let why = "a locked order was not pending any more";
+        return Err(Error::inconsistent("orders", "status", "batch", why));
+    }
+    Ok(())
+}
+
+/// Sagas of pending orders that the orchestrator is not known to know, oldest first.
+pub(crate) async fn to_sweep(
+    db: &Db,
+    patience: Duration,
+    limit: i64,
+) -> Result<Vec<SagaId>, Error> {
+    let rows = sqlx::query_scalar!(
+        "SELECT saga_id FROM orders
+          WHERE status = 'pending' AND NOT saga_known
+            AND start_sent_at < now() - make_interval(secs => $1)
+          ORDER BY start_sent_at LIMIT $2",
+        patience.as_secs_f64(),
+        limit
+    )
+    .fetch_all(db.pool())
+    .await?;
+    Ok(rows.into_iter().map(SagaId).collect())
+}
+
+/// The orchestrator knows these sagas: the sweep leaves them alone.
+pub(crate) async fn mark_known(db: &Db, sagas: &[SagaId]) -> Result<(), Error> {
+    if sagas.is_empty() {
+        return Ok(());
+    }
+    let ids: Vec<Uuid> = sagas.iter().map(|id| id.0).collect();
+    sqlx::query!(
+        "UPDATE orders SET saga_known = true WHERE saga_id = ANY($1)",
+        &ids
+    )
+    .execute(db.pool())
+    .await?;
+    Ok(())
+}
+
+/// Locks those of the orders that are still pending, for another start; what somebody else holds
+/// is left to him.
+pub(crate) async fn lock_unstarted(tx: &mut Tx, sagas: &[SagaId]) -> Result<Vec<Order>, Error> {
+    let ids: Vec<Uuid> = sagas.iter().map(|id| id.0).collect();
+    let locked = sqlx::query_scalar!(
+        "WITH free AS MATERIALIZED (
+             SELECT id FROM orders
+              WHERE saga_id = ANY($1) AND status = 'pending' AND NOT saga_known
+              ORDER BY id FOR UPDATE SKIP LOCKED)
+         UPDATE orders o SET start_sent_at = now() FROM free WHERE o.id = free.id
+         RETURNING o.id",
+        &ids
+    )
+    .fetch_all(tx.conn())
+    .await?;
+    let mut orders = Vec::with_capacity(locked.len());
+    for id in locked {
+        orders.extend(get_in(tx, OrderId(id)).await?);
+    }
+    Ok(orders)
+}
+
+/// One order, in the open transaction.
+pub(crate) async fn get_in(tx: &mut Tx, id: OrderId) -> Result<Option<Order>, Error> {
+    let row = sqlx::query_as!(OrderRow, "SELECT id, user_id, saga_id, status, reason, reason_detail, total_minor, currency, address_name, street, postal_code, city, country, method, card_token, payment_id, shipment_id, created_at, updated_at FROM orders WHERE id = $1", id.0)
+        .fetch_optional(tx.conn())
+        .await?;
+    let Some(row) = row else { return Ok(None) };
+    let lines = lines(tx.conn(), &[row.id]).await?;
+    row.read(lines).map(Some)
+}
+
+/// One order.
+pub(crate) async fn get(db: &Db, id: OrderId) -> Result<Option<Order>, Error> {
+    let row = sqlx::query_as!(OrderRow, "SELECT id, user_id, saga_id, status, reason, reason_detail, total_minor, currency, address_name, street, postal_code, city, country, method, card_token, payment_id, shipment_id, created_at, updated_at FROM orders WHERE id = $1", id.0)
+        .fetch_optional(db.pool())
+        .await?;
+    let Some(row) = row else { return Ok(None) };
+    let lines = lines(db.pool(), &[row.id]).await?;
+    row.read(lines).map(Some)
+}
+
+/// The orders of a user, newest first, older than `before`.
+pub(crate) async fn list(
+    db: &Db,
+    user: &UserId,
+    before: Option<OrderId>,
+    limit: i64,
+) -> Result<Vec<Order>, Error> {
+    let rows = sqlx::query_as!(
+        OrderRow,
+        "SELECT id, user_id, saga_id, status, reason, reason_detail, total_minor, currency, address_name, street, postal_code, city, country, method, card_token, payment_id, shipment_id, created_at, updated_at
+           FROM orders WHERE user_id = $1 AND ($2::uuid IS NULL OR id < $2)
+          ORDER BY id DESC LIMIT $3",
+        user.as_str(),
+        before.map(|id| id.0),
+        limit
+    )
+    .fetch_all(db.pool())
+    .await?;
+    let ids: Vec<Uuid> = rows.iter().map(|row| row.id).collect();
+    let all = lines(db.pool(), &ids).await?;
+    rows.into_iter()
+        .map(|row| {
+            let own = all
+                .iter()
+                .filter(|line| line.order_id == row.id)
+                .cloned()
+                .collect();
+            row.read(own)
+        })
+        .collect()
+}
+
+async fn lines<'c>(
+    from: impl sqlx::PgExecutor<'c>,
+    orders: &[Uuid],
+) -> Result<Vec<LineRow>, Error> {
+    Ok(sqlx::query_as!(
+        LineRow,
+        "SELECT order_id, sku, name, quantity, price_minor FROM order_line
+          WHERE order_id = ANY($1) ORDER BY order_id, line",
+        orders
+    )
+    .fetch_all(from)
+    .await?)
+}
+
+#[derive(Clone)]
+struct LineRow {
+    order_id: Uuid,
+    sku: String,
+    name: String,
+    quantity: i32,
+    price_minor: i64,
+}
+
+struct OrderRow {
+    id: Uuid,
+    user_id: String,
+    saga_id: Uuid,
+    status: String,
+    reason: Option<String>,
+    reason_detail: Option<String>,
+    total_minor: i64,
+    currency: String,
+    address_name: String,
+    street: String,
+    postal_code: String,
+    city: String,
+    country: String,
+    method: String,
+    card_token: Option<String>,
+    payment_id: Option<Uuid>,
+    shipment_id: Option<Uuid>,
+    created_at: Timestamp,
+    updated_at: Timestamp,
+}
+
+struct StatusColumns<'r> {
+    id: Uuid,
+    status: &'r str,
+    reason: Option<String>,
+    reason_detail: Option<String>,
+    payment_id: Option<Uuid>,
+    shipment_id: Option<Uuid>,
+}
+
+impl StatusColumns<'_> {
+    fn read(self) -> Result<Status, Error> {
+        match (self.status, self.reason, self.payment_id, self.shipment_id) {
+            ("pending", None, None, None) => Ok(Status::Pending),
+            ("confirmed", None, Some(payment), Some(shipment)) => Ok(Status::Confirmed {
+                payment_id: PaymentId(payment),
+                shipment_id: ShipmentId(shipment),
+            }),
+            ("rejected", Some(reason), ..) => Ok(Status::Rejected {
+                reason,
+                detail: self.reason_detail.unwrap_or_default(),
+            }),
+            (other, ..) => Err(Error::inconsistent("orders", "status", self.id, other)),
+        }
+    }
+}
+
+fn user(text: &str, order: Uuid) -> Result<UserId, Error> {
+    text.parse()
+        .map_err(|e| Error::inconsistent("orders", "user_id", order, e))
+}
+
+impl OrderRow {
+    fn read(self, lines: Vec<LineRow>) -> Result<Order, Error> {
+        let currency: Currency = self
+            .currency
+            .parse()
+            .map_err(|e| Error::inconsistent("orders", "currency", self.id, e))?;
+        let status = StatusColumns {
+            id: self.id,
+            status: &self.status,
+            reason: self.reason,
+            reason_detail: self.reason_detail,
+            payment_id: self.payment_id,
+            shipment_id: self.shipment_id,
+        };
+        let lines = lines.into_iter().map(|line| {
+            let sku = line.sku.parse();
+            Ok(Line {
+                sku: sku.map_err(|e| Error::inconsistent("order_line", "sku", self.id, e))?,
+                name: line.name,
+                quantity: line.quantity,
+                price: Money::new(line.price_minor, currency),
+            })
+        });
+        Ok(Order {
+            id: OrderId(self.id),
+            saga_id: SagaId(self.saga_id),
+            user: user(&self.user_id, self.id)?,
+            status: status.read()?,
+            lines: lines.collect::<Result<_, Error>>()?,
+            total: Money::new(self.total_minor, currency),
+            address: Address {
+                name: self.address_name,
+                street: self.street,
+                postal_code: self.postal_code,
+                city: self.city,
+                country: self.country,
+            },
+            payment: match (self.method.as_str(), self.card_token) {
+                ("card", Some(token)) => PaymentMethod::Card { token },
+                _ => PaymentMethod::Wallet,
+            },
+            created_at: self.created_at,
+            updated_at: self.updated_at,
+        })
+    }
+}

@@ -1,0 +1,48 @@
+//! The one place that puts the order service's parts together.
+
+use std::sync::Arc;
+
+use palinode_messaging::commands_of;
+use palinode_participant::Participant;
+use palinode_pb::order::v1::order_service_server::OrderServiceServer;
+use palinode_service::Context;
+
+use crate::app::sweep::Sweep;
+use crate::clients::Orchestrator;
+use crate::consumers::Commands;
+use crate::rpc::Orders;
+
+/// Starts the order service: gRPC, consumer, sweep and relay.
+///
+/// # Errors
+/// Kafka refuses, or the relay cannot be started.
+pub async fn build(context: Context) -> anyhow::Result<()> {
+    let (db, clock) = (context.db().clone(), context.clock.clone());
+    let doorbell = context.doorbell.clone();
+    let participant = Participant::new(
+        "order",
+        db.clone(),
+        Arc::new(Commands),
+        doorbell.clone(),
+        context.tracer.clone(),
+        clock.clone(),
+    );
+    let topic = commands_of("order").expect("the table of topics has the order service");
+    context.consume("order", &[topic], participant)?;
+    let orchestrator = palinode_rpc::channel(&context.peers().orchestrator);
+    let sweep = Sweep {
+        db: db.clone(),
+        clock: clock.clone(),
+        doorbell: doorbell.clone(),
+        orchestrator: Orchestrator::new(orchestrator),
+    };
+    context.spawn("sweep", sweep.run(context.tasks.stop_token()));
+    context.spawn_relay()?;
+    let orders = Orders {
+        db,
+        clock,
+        doorbell,
+    };
+    context.serve_grpc(context.grpc().add_service(OrderServiceServer::new(orders)));
+    Ok(())
+}

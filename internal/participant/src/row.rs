@@ -1,0 +1,258 @@
+use bytes::Bytes;
+use chrono::TimeDelta;
+use palinode_db::Error;
+use palinode_messaging::Received;
+use palinode_pb::saga::v1::step_reply::refused::Cause;
+use palinode_saga::Direction;
+use palinode_saga::guard::{self, Act, Arrival, Comp, Row, Verdict};
+use palinode_telemetry::TraceContext;
+use palinode_values::{SagaId, Timestamp};
+
+use crate::command::Owed;
+use crate::{Outcome, reply};
+
+/// Replies above that are refused: they are stored for as long as the saga may ask again.
+const RESULT_BYTES_MAX: usize = 16 * 1024;
+/// What a duplicate is told to wait where nothing better is known.
+const PENDING_USUAL: TimeDelta = TimeDelta::seconds(10);
+
+/// A guard row that this transaction holds.
+#[derive(Debug, Clone)]
+pub(crate) struct Held {
+    pub(crate) saga_id: SagaId,
+    pub(crate) step: String,
+    pub(crate) row: Row,
+    pub(crate) act_hash: Option<Vec<u8>>,
+    /// The stored reply; while the action is pending, the command that it will answer.
+    pub(crate) act_result: Option<Bytes>,
+    /// The stored reply; while the compensation is pending, the command that it will answer.
+    pub(crate) comp_result: Option<Bytes>,
+    pub(crate) pending_until: Option<Timestamp>,
+    /// Whether it has to be written back.
+    pub(crate) changed: bool,
+}
+
+/// A reply, and what the guard did, as `guard.result` has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Reply {
+    pub(crate) body: Bytes,
+    pub(crate) result: &'static str,
+}
+
+/// A command that may have to be kept until its outcome is known.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Arrived<'a> {
+    pub(crate) record: &'a Received,
+    pub(crate) direction: Direction,
+    pub(crate) may_fail: bool,
+    /// SHA-256 of the body.
+    pub(crate) hash: [u8; 32],
+    /// Context of the `process` span.
+    pub(crate) trace: &'a TraceContext,
+}
+
+/// What the guard says to a command at once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Answered {
+    /// This, whatever the handler would say.
+    Reply(Reply),
+    /// Let the handler do it.
+    Run,
+}
+
+impl Held {
+    /// The row of a step of which nothing was heard.
+    pub(crate) fn new(saga_id: SagaId, step: String) -> Self {
+        Self {
+            saga_id,
+            step,
+            row: Row::NEW,
+            act_hash: None,
+            act_result: None,
+            comp_result: None,
+            pending_until: None,
+            changed: false,
+        }
+    }
+
+    /// What the guard says to `arrival`; the row is changed accordingly.
+    ///
+    /// # Errors
+    /// `Inconsistent`: the row has no stored reply where it must have one.
+    pub(crate) fn ask(
+        &mut self,
+        arrival: Arrival,
+        command: Arrived<'_>,
+        now: Timestamp,
+    ) -> Result<Answered, Error> {
+        let (body, result) = match guard::decide(self.row, arrival) {
+            Verdict::RunAction | Verdict::RunCompensation => return Ok(Answered::Run),
+            Verdict::ReplayAction => (self.stored(Direction::Forward)?, "replayed"),
+            Verdict::ReplayCompensation => (self.stored(Direction::Backward)?, "replayed"),
+            Verdict::Pending => (self.still_pending(now), "pending"),
+            Verdict::AwaitThenUndo => {
+                self.change(Row {
+                    comp: Comp::Pending,
+                    ..self.row
+                });
+                let how = guard::Pending::Called;
+                self.comp_result = Some(Owed::keep(command.record, command.trace, how));
+                (self.still_pending(now), "pending")
+            }
+            Verdict::Tombstone(row) => {
+                self.leave_queue(row);
+                self.comp_result = Some(reply::undone_empty());
+                (reply::undone_empty(), "tombstone")
+            }
+            Verdict::Close(row) => {
+                self.leave_queue(row);
+                (reply::not_done(), "closed")
+            }
+            Verdict::NotDone => (reply::not_done(), "replayed"),
+            Verdict::RefuseClosed => (reply::refused(Cause::Closed), "refused_closed"),
+            Verdict::RefuseMismatch => (reply::refused(Cause::Mismatch), "refused_mismatch"),
+        };
+        Ok(Answered::Reply(Reply { body, result }))
+    }
+
+    /// Takes over what the handler says of a command that it was let to do.
+    ///
+    /// # Errors
+    /// The words of a broken contract.
+    pub(crate) fn apply(
+        &mut self,
+        outcome: Outcome,
+        command: Arrived<'_>,
+    ) -> Result<Reply, String> {
+        let body = match (command.direction, outcome) {
+            (_, Outcome::Transient { detail }) => {
+                return Ok(Reply {
+                    body: reply::transient(detail),
+                    result: "transient",
+                });
+            }
+            (Direction::Forward, Outcome::Done { output }) => {
+                let body = small(reply::done(output))?;
+                self.acted(Act::Done, command, body.clone());
+                body
+            }
+            (Direction::Forward, Outcome::Failed { reason, .. }) if !command.may_fail => {
+                // the engine has no way back from here: it asks again until a person looks
+                tracing::error!(
+                    saga = %self.saga_id, step = self.step, reason,
+                    "a step that may not fail was refused"
+                );
+                let detail = format!("refused with {reason}, although the step may not fail");
+                return Ok(Reply {
+                    body: reply::transient(detail),
+                    result: "transient",
+                });
+            }
+            (Direction::Forward, Outcome::Failed { reason, detail }) => {
+                let body = small(reply::failed(reason, detail))?;
+                self.acted(Act::Failed, command, body.clone());
+                body
+            }
+            (Direction::Forward, Outcome::Pending { until, how }) => {
+                let owed = Owed::keep(command.record, command.trace, how);
+                self.acted(Act::Pending(how), command, owed);
+                self.pending_until = Some(until);
+                reply::pending(until)
+            }
+            (Direction::Backward, Outcome::Undone) => {
+                self.change(Row {
+                    comp: Comp::Done,
+                    ..self.row
+                });
+                self.comp_result = Some(reply::undone());
+                reply::undone()
+            }
+            (Direction::Backward, Outcome::CannotUndo { reason, detail }) => {
+                reply::cannot_undo(reason, detail)
+            }
+            (Direction::Backward, Outcome::Pending { until, how }) => {
+                self.change(Row {
+                    comp: Comp::Pending,
+                    ..self.row
+                });
+                self.comp_result = Some(Owed::keep(command.record, command.trace, how));
+                self.pending_until = Some(until);
+                reply::pending(until)
+            }
+            (Direction::Forward, Outcome::Undone | Outcome::CannotUndo { .. })
+            | (Direction::Backward, Outcome::Done { .. } | Outcome::Failed { .. }) => {
+                return Err(format!(
+                    "an outcome of the other direction for {}",
+                    self.step
+                ));
+            }
+        };
+        Ok(Reply {
+            body,
+            result: "applied",
+        })
+    }
+
+    fn acted(&mut self, act: Act, command: Arrived<'_>, result: Bytes) {
+        self.change(Row { act, ..self.row });
+        self.act_hash = Some(command.hash.to_vec());
+        self.act_result = Some(result);
+    }
+
+    /// The door is shut. What waited in a queue finds that out when its turn comes.
+    fn leave_queue(&mut self, row: Row) {
+        if let Act::Pending(_) = self.row.act {
+            self.act_result = None;
+            self.pending_until = None;
+        }
+        self.change(row);
+    }
+
+    pub(crate) fn change(&mut self, row: Row) {
+        self.row = row;
+        self.changed = true;
+    }
+
+    fn still_pending(&self, now: Timestamp) -> Bytes {
+        reply::pending(self.pending_until.unwrap_or(now + PENDING_USUAL))
+    }
+
+    fn stored(&self, direction: Direction) -> Result<Bytes, Error> {
+        let (column, stored) = match direction {
+            Direction::Forward => ("act_result", &self.act_result),
+            Direction::Backward => ("comp_result", &self.comp_result),
+        };
+        stored
+            .clone()
+            .ok_or_else(|| self.inconsistent(column, "no reply is stored"))
+    }
+
+    /// The command whose answer is owed in that direction.
+    ///
+    /// # Errors
+    /// `Inconsistent`: the row is pending and has no command that can be read.
+    pub(crate) fn owed(&self, direction: Direction) -> Result<Owed, Error> {
+        let stored = self.stored(direction)?;
+        Owed::read(&stored).map_err(|error| self.inconsistent(direction.as_str(), error))
+    }
+
+    pub(crate) fn inconsistent(&self, column: &'static str, why: impl ToString) -> Error {
+        Error::inconsistent(
+            "saga_guard",
+            column,
+            format!("{}/{}", self.saga_id, self.step),
+            why,
+        )
+    }
+}
+
+/// The reply, if it is small enough to be kept.
+pub(crate) fn small(reply: Bytes) -> Result<Bytes, String> {
+    if reply.len() > RESULT_BYTES_MAX {
+        return Err(format!(
+            "a result of {} bytes, above {RESULT_BYTES_MAX}",
+            reply.len()
+        ));
+    }
+    Ok(reply)
+}

@@ -1,0 +1,7 @@
+//! The participant on a real PostgreSQL.
+
+mod batch;
+mod concurrency;
+mod fixture;
+mod settle;
+mod trace;

@@ -1,0 +1,4 @@
+//! A server and a channel over loopback.
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail the test")]
+
+mod server;

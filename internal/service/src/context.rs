@@ -1,0 +1,365 @@
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use palinode_db::{Db, MigrateError, Options, require_current_schema};
+use palinode_messaging::{BatchHandler, Consumer, ConsumerOptions, Kafka, Topic};
+use palinode_outbox::Doorbell;
+use palinode_rpc::{Health, Server};
+use palinode_telemetry::Tracer;
+use palinode_values::Clock;
+use tokio::net::TcpListener;
+
+use crate::config::{Config, ConfigError, Peers, RelayMode};
+use crate::readiness::{Condition, Readiness};
+use crate::relay;
+use crate::services::ServiceSpec;
+use crate::tasks::Tasks;
+
+/// Everything that a service is built from: `pub async fn build(context: Context)` spawns its
+/// tasks and returns when they run.
+#[derive(Debug)]
+pub struct Context {
+    /// The service.
+    pub spec: ServiceSpec,
+    /// The settings of the process.
+    pub config: Arc<Config>,
+    /// How to reach Kafka.
+    pub kafka: Kafka,
+    /// Writes spans.
+    pub tracer: Tracer,
+    /// The time, for ids and spans.
+    pub clock: Clock,
+    /// Runs tasks, and knows when to stop.
+    pub tasks: Tasks,
+    /// What the service waits for until it is ready.
+    pub readiness: Readiness,
+    /// Rung after each commit that appended to the service's outbox.
+    pub doorbell: Doorbell,
+    db: Option<Db>,
+    address: SocketAddr,
+    listener: Mutex<Option<TcpListener>>,
+}
+
+/// What a [`Context`] is made from.
+#[derive(Debug)]
+pub struct Opening {
+    /// The service.
+    pub spec: ServiceSpec,
+    /// Settings; validated.
+    pub config: Arc<Config>,
+    /// Where it listens.
+    pub listener: TcpListener,
+    /// Where its tasks run.
+    pub tasks: Tasks,
+    /// Where its spans go.
+    pub tracer: Tracer,
+    /// The time.
+    pub clock: Clock,
+}
+
+/// A service that cannot be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Settings that do not fit.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The address is taken, or not ours.
+    #[error("{service} cannot listen at {address}")]
+    Listen {
+        /// The service.
+        service: &'static str,
+        /// Where.
+        address: SocketAddr,
+        /// The cause.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The database does not answer, or refuses us.
+    #[error("{service} cannot use its database {url}")]
+    Database {
+        /// The service.
+        service: &'static str,
+        /// Which, without its password.
+        url: String,
+        /// The cause.
+        #[source]
+        source: palinode_db::Error,
+    },
+    /// The database has another schema.
+    #[error(transparent)]
+    Schema(#[from] MigrateError),
+    /// The database knows no topics, or those of another prefix.
+    #[error("the outbox of {service} is not ready: run `palinode migrate` with this topic prefix")]
+    Topics {
+        /// The service.
+        service: &'static str,
+        /// The cause.
+        #[source]
+        source: palinode_outbox::Error,
+    },
+    /// The service itself could not be built.
+    #[error("{service} cannot be started")]
+    Build {
+        /// The service.
+        service: &'static str,
+        /// The cause.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+const PROBE_EVERY: Duration = Duration::from_secs(5);
+
+/// Binds the address of a service.
+///
+/// # Errors
+/// `Listen`: it is taken. `Config`: it is not known.
+pub async fn bind(config: &Config, spec: ServiceSpec) -> Result<TcpListener, StartError> {
+    let address = config.listen_address(spec)?;
+    TcpListener::bind(address)
+        .await
+        .map_err(|source| StartError::Listen {
+            service: spec.name,
+            address,
+            source,
+        })
+}
+
+impl Context {
+    /// Connects to the service's database, whose schema must be known, and puts the parts
+    /// together.
+    ///
+    /// # Errors
+    /// `Database`, `Schema`: says what to run. `Config`: a database is missing.
+    pub async fn open(opening: Opening) -> Result<Self, StartError> {
+        let Opening {
+            spec,
+            config,
+            listener,
+            tasks,
+            tracer,
+            clock,
+        } = opening;
+        let db = open_database(&config, spec).await?;
+        let address = listener.local_addr().map_err(|source| StartError::Listen {
+            service: spec.name,
+            address: SocketAddr::from(([0; 4], spec.port)),
+            source,
+        })?;
+        let context = Self {
+            spec,
+            kafka: config.kafka(),
+            tracer,
+            clock,
+            tasks,
+            readiness: Readiness::new(),
+            doorbell: Doorbell::new(),
+            db,
+            address,
+            listener: Mutex::new(Some(listener)),
+            config,
+        };
+        context.probe_database();
+        Ok(context)
+    }
+
+    /// Builds the service; it is ready when [`Context::readiness`] (clone it before) says so.
+    ///
+    /// # Errors
+    /// `Build`.
+    pub async fn host<F, Fut>(self, build: F) -> Result<(), StartError>
+    where
+        F: FnOnce(Self) -> Fut,
+        Fut: Future<Output = anyhow::Result<()>>,
+    {
+        let service = self.spec.name;
+        let built = self.readiness.require("build");
+        build(self).await.map_err(|error| StartError::Build {
+            service,
+            source: error.into(),
+        })?;
+        built.set(true);
+        Ok(())
+    }
+
+    /// The service's own database.
+    ///
+    /// # Panics
+    /// The service has none: its line in [`crate::SERVICES`] says so.
+    #[must_use]
+    pub fn db(&self) -> &Db {
+        self.db
+            .as_ref()
+            .expect("a service asks for the database that the table gives it")
+    }
+
+    /// Where the service listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Where other services are found; give them to [`palinode_rpc::channel`].
+    #[must_use]
+    pub fn peers(&self) -> &Peers {
+        &self.config.peers
+    }
+
+    /// Runs a task of this service; see [`Tasks::spawn`].
+    pub fn spawn<F>(&self, name: &str, task: F)
+    where
+        F: Future<Output = anyhow::Result<()>> + Send + 'static,
+    {
+        self.tasks
+            .spawn(format!("{}: {name}", self.spec.name), task);
+    }
+
+    /// The listener, for a service that speaks something else than gRPC.
+    ///
+    /// # Panics
+    /// It was taken before.
+    #[must_use]
+    pub fn take_listener(&self) -> TcpListener {
+        self.listener
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
+            .expect("a service serves its listener once")
+    }
+
+    /// A gRPC server of no service yet, with this service's tracer.
+    #[must_use]
+    pub fn grpc(&self) -> Server {
+        Server::new(self.tracer.clone(), self.clock.clone())
+    }
+
+    /// Serves gRPC on the listener. Its health follows [`Context::readiness`].
+    pub fn serve_grpc(&self, server: Server) {
+        let (listener, stop) = (self.take_listener(), self.tasks.stop_token());
+        let (health, readiness) = (server.health(), self.readiness.clone());
+        let stopped = stop.clone();
+        self.spawn("health", async move {
+            tokio::select! {
+                () = stopped.cancelled() => {}
+                () = follow(&readiness, &health) => {}
+            }
+            health.set_not_ready();
+            Ok(())
+        });
+        self.spawn(
+            "grpc",
+            async move { Ok(server.serve(listener, stop).await?) },
+        );
+    }
+
+    /// Joins a consumer group and hands its batches to `handler`; the service is not ready before
+    /// the group has assigned its partitions. `group` is the service's name, and its part if it
+    /// has several loops.
+    ///
+    /// # Errors
+    /// The client cannot be made.
+    pub fn consume<H>(
+        &self,
+        group: &str,
+        topics: &[Topic],
+        handler: H,
+    ) -> Result<(), palinode_messaging::Error>
+    where
+        H: BatchHandler + Send + Sync + 'static,
+    {
+        let consumer = Consumer::start(&ConsumerOptions::new(&self.kafka, group, topics))?;
+        let assigned = self.readiness.require(format!("consumer {group}"));
+        let (mut status, stop) = (consumer.status(), self.tasks.stop_token());
+        let waiting = stop.clone();
+        self.spawn(&format!("consumer {group} joins"), async move {
+            tokio::select! {
+                () = waiting.cancelled() => return Ok(()),
+                // the consumer's own task reports why it went
+                joined = status.wait_for(|status| status.assigned) => assigned.set(joined.is_ok()),
+            }
+            waiting.cancelled().await;
+            Ok(())
+        });
+        self.spawn(&format!("consumer {group}"), async move {
+            Ok(consumer.run(handler, stop).await?)
+        });
+        Ok(())
+    }
+
+    /// Publishes the service's outbox from this process, unless the settings leave that to
+    /// another.
+    ///
+    /// # Errors
+    /// The producer cannot be made, or a database is missing.
+    pub fn spawn_relay(&self) -> anyhow::Result<()> {
+        match self.config.relay {
+            RelayMode::InProcess => relay::spawn_for(self),
+            RelayMode::None => Ok(()),
+        }
+    }
+
+    fn probe_database(&self) {
+        let Some(db) = self.db.clone() else { return };
+        let (answers, stop) = (self.readiness.require("database"), self.tasks.stop_token());
+        answers.set(true); // it has just answered
+        self.spawn("database probe", async move {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = probe(&db, &answers) => {}
+            }
+            Ok(())
+        });
+    }
+}
+
+async fn open_database(config: &Config, spec: ServiceSpec) -> Result<Option<Db>, StartError> {
+    let Some(area) = spec.area else {
+        return Ok(None);
+    };
+    let url = config
+        .database_url
+        .as_ref()
+        .ok_or(ConfigError::NoDatabase(spec.name))?;
+    let options = Options {
+        url: url.of(area),
+        service: spec.name.to_owned(),
+        connections_max: config.database_connections,
+    };
+    let db = Db::connect(&options)
+        .await
+        .map_err(|source| StartError::Database {
+            service: spec.name,
+            url: url.to_string(),
+            source,
+        })?;
+    require_current_schema(&db, area).await?;
+    if area.has_outbox() {
+        let topics = palinode_outbox::require_topics(&db, &config.topic_prefix).await;
+        topics.map_err(|source| StartError::Topics {
+            service: spec.name,
+            source,
+        })?;
+    }
+    Ok(Some(db))
+}
+
+async fn probe(db: &Db, answers: &Condition) {
+    loop {
+        tokio::time::sleep(PROBE_EVERY).await;
+        let answer = db.ping().await;
+        if let Err(error) = &answer {
+            tracing::warn!(%error, "the database does not answer");
+        }
+        answers.set(answer.is_ok());
+    }
+}
+
+async fn follow(readiness: &Readiness, health: &Health) {
+    loop {
+        readiness.ready().await;
+        health.set_ready();
+        readiness.not_ready().await;
+        health.set_not_ready();
+    }
+}

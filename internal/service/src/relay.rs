@@ -1,0 +1,117 @@
+use palinode_db::{Db, Options};
+use palinode_messaging::Producer;
+use palinode_outbox::Doorbell;
+use palinode_relay::{Relay, Source};
+
+use crate::config::ConfigError;
+use crate::context::Context;
+
+/// Leases, pages and acknowledgements of one database.
+const CONNECTIONS: u32 = 3;
+
+/// The relay as a service of its own, over the databases that the settings name. Its gRPC server
+/// has nothing but health and reflection.
+///
+/// # Errors
+/// The producer cannot be made; a database does not answer.
+pub async fn build(context: Context) -> anyhow::Result<()> {
+    let mut sources = Vec::new();
+    for (name, url) in context.config.relay_databases()? {
+        let db = connect(&name, url).await?;
+        palinode_outbox::require_topics(&db, &context.kafka.prefix).await?;
+        sources.push(Source {
+            name,
+            db,
+            doorbell: Doorbell::new(),
+        });
+    }
+    let relay = relay_of(&context, sources)?;
+    for mut status in relay.status() {
+        let name = status.borrow().name.clone();
+        let working = context.readiness.require(format!("relay of {name}"));
+        let stop = context.tasks.stop_token();
+        context.spawn(&format!("health of {name}"), async move {
+            loop {
+                let works = {
+                    let status = status.borrow_and_update();
+                    status.database && status.broker
+                };
+                working.set(works);
+                tokio::select! {
+                    () = stop.cancelled() => return Ok(()),
+                    // when the relay is gone, its own task says so
+                    changed = status.changed() => if changed.is_err() {
+                        stop.cancelled().await;
+                    },
+                }
+            }
+        });
+    }
+    run(&context, relay);
+    context.serve_grpc(context.grpc());
+    Ok(())
+}
+
+/// The relay of a service's own database, in its process. It works on a pool of its own: a burst
+/// of requests must not take its connections.
+pub(crate) fn spawn_for(context: &Context) -> anyhow::Result<()> {
+    let name = context.spec.name;
+    let area = context.spec.area.ok_or(ConfigError::NoDatabase(name))?;
+    let url = context
+        .config
+        .database_url
+        .as_ref()
+        .ok_or(ConfigError::NoDatabase(name))?
+        .of(area);
+    let (stop, doorbell) = (context.tasks.stop_token(), context.doorbell.clone());
+    let producer = Producer::start(&context.kafka)?;
+    let (tracer, clock) = (context.tracer.clone(), context.clock.clone());
+    context.spawn("relay", async move {
+        let db = tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            db = connect(name, url) => db?, // the service has just reached it
+        };
+        let source = Source {
+            name: name.to_owned(),
+            db: db.clone(),
+            doorbell,
+        };
+        Relay::new(
+            palinode_relay::Options::default(),
+            vec![source],
+            producer,
+            tracer,
+            clock,
+        )
+        .run(stop)
+        .await;
+        db.close().await;
+        Ok(())
+    });
+    Ok(())
+}
+
+fn relay_of(context: &Context, sources: Vec<Source>) -> anyhow::Result<Relay> {
+    let producer = Producer::start(&context.kafka)?;
+    let options = palinode_relay::Options::default();
+    let (tracer, clock) = (context.tracer.clone(), context.clock.clone());
+    Ok(Relay::new(options, sources, producer, tracer, clock))
+}
+
+fn run(context: &Context, relay: Relay) {
+    let stop = context.tasks.stop_token();
+    context.spawn("relay", async move {
+        relay.run(stop).await;
+        Ok(())
+    });
+}
+
+async fn connect(name: &str, url: String) -> Result<Db, palinode_db::Error> {
+    let service = format!("relay-{name}");
+    Db::connect(&Options {
+        url,
+        service,
+        connections_max: CONNECTIONS,
+    })
+    .await
+}

@@ -1,0 +1,95 @@
+-- Orders, and what may be ordered until the catalogue brings prices.
+CREATE TABLE offer (
+  sku         text   PRIMARY KEY,
+  name        text   NOT NULL,
+  price_minor bigint NOT NULL CHECK (price_minor > 0),
+  currency    text   NOT NULL
+);
+COMMENT ON TABLE  offer IS 'What can be ordered, and at which price; seeded';
+COMMENT ON COLUMN offer.sku IS 'The thing';
+COMMENT ON COLUMN offer.name IS 'Shown, and copied into order lines';
+COMMENT ON COLUMN offer.price_minor IS 'Price of one piece in minor units';
+COMMENT ON COLUMN offer.currency IS 'ISO 4217';
+
+CREATE TABLE orders (
+  id            uuid        PRIMARY KEY,
+  user_id       text        NOT NULL,
+  saga_id       uuid        NOT NULL UNIQUE,
+  status        text        NOT NULL CHECK (status IN ('pending', 'confirmed', 'rejected')),
+  reason        text,
+  reason_detail text,
+  total_minor   bigint      NOT NULL CHECK (total_minor > 0),
+  currency      text        NOT NULL,
+  address_name  text        NOT NULL,
+  street        text        NOT NULL,
+  postal_code   text        NOT NULL,
+  city          text        NOT NULL,
+  country       text        NOT NULL,
+  method        text        NOT NULL CHECK (method IN ('wallet', 'card')),
+  card_token    text,
+  payment_id    uuid,
+  shipment_id   uuid,
+  created_at    timestamptz NOT NULL DEFAULT now(),
+  updated_at    timestamptz NOT NULL DEFAULT now(),
+  start_sent_at timestamptz NOT NULL DEFAULT now(),
+  saga_known    boolean     NOT NULL DEFAULT false,
+  CONSTRAINT orders_rejected_with_reason CHECK ((status = 'rejected') = (reason IS NOT NULL)),
+  CONSTRAINT orders_confirmed_with_ids CHECK ((status = 'confirmed') = (payment_id IS NOT NULL AND shipment_id IS NOT NULL)),
+  CONSTRAINT orders_card_with_token CHECK ((method = 'card') = (card_token IS NOT NULL))
+) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.05);
+COMMENT ON TABLE  orders IS 'Orders; a saga decides each';
+COMMENT ON COLUMN orders.id IS 'UUIDv7; the business key of its saga';
+COMMENT ON COLUMN orders.user_id IS 'Who placed it';
+COMMENT ON COLUMN orders.saga_id IS 'The saga, drawn with the order';
+COMMENT ON COLUMN orders.status IS 'pending until its saga has decided';
+COMMENT ON COLUMN orders.reason IS 'Why it was rejected: a constant name';
+COMMENT ON COLUMN orders.reason_detail IS 'Why it was rejected, in words';
+COMMENT ON COLUMN orders.total_minor IS 'Sum of the lines in minor units, computed here';
+COMMENT ON COLUMN orders.currency IS 'ISO 4217';
+COMMENT ON COLUMN orders.address_name IS 'Where it goes: name';
+COMMENT ON COLUMN orders.street IS 'Where it goes: street and number';
+COMMENT ON COLUMN orders.postal_code IS 'Where it goes: postal code';
+COMMENT ON COLUMN orders.city IS 'Where it goes: city';
+COMMENT ON COLUMN orders.country IS 'Where it goes: ISO 3166-1 alpha-2';
+COMMENT ON COLUMN orders.method IS 'How it is paid';
+COMMENT ON COLUMN orders.card_token IS 'The card processor''s token';
+COMMENT ON COLUMN orders.payment_id IS 'The payment, once confirmed';
+COMMENT ON COLUMN orders.shipment_id IS 'The shipment, once confirmed';
+COMMENT ON COLUMN orders.created_at IS 'When it was placed';
+COMMENT ON COLUMN orders.updated_at IS 'When its status last changed';
+COMMENT ON COLUMN orders.start_sent_at IS 'When StartSaga was last written to the outbox';
+COMMENT ON COLUMN orders.saga_known IS 'The orchestrator has confirmed that it knows the saga';
+CREATE INDEX orders_by_user ON orders (user_id, id);
+CREATE INDEX orders_to_sweep ON orders (start_sent_at) WHERE status = 'pending' AND NOT saga_known; -- the sweep
+
+CREATE TABLE order_line (
+  order_id    uuid     NOT NULL REFERENCES orders,
+  line        smallint NOT NULL,
+  sku         text     NOT NULL,
+  name        text     NOT NULL,
+  quantity    int      NOT NULL CHECK (quantity > 0),
+  price_minor bigint   NOT NULL CHECK (price_minor > 0),
+  PRIMARY KEY (order_id, line)
+);
+COMMENT ON TABLE  order_line IS 'What was ordered, as sold';
+COMMENT ON COLUMN order_line.order_id IS 'The order';
+COMMENT ON COLUMN order_line.line IS 'Counts from 1';
+COMMENT ON COLUMN order_line.sku IS 'The thing';
+COMMENT ON COLUMN order_line.name IS 'Its name when it was sold';
+COMMENT ON COLUMN order_line.quantity IS 'Pieces';
+COMMENT ON COLUMN order_line.price_minor IS 'Price of one piece when it was sold';
+
+CREATE TABLE idempotency_key (
+  user_id     text        NOT NULL,
+  key         text        NOT NULL,
+  fingerprint bytea       NOT NULL,
+  order_id    uuid        NOT NULL,
+  created_at  timestamptz NOT NULL DEFAULT now(),
+  PRIMARY KEY (user_id, key)
+);
+COMMENT ON TABLE  idempotency_key IS 'One order for each user and key, however often the call is repeated';
+COMMENT ON COLUMN idempotency_key.user_id IS 'Whose key';
+COMMENT ON COLUMN idempotency_key.key IS 'Idempotency-Key of the request';
+COMMENT ON COLUMN idempotency_key.fingerprint IS 'SHA-256 of the request: the same key with another one is a conflict';
+COMMENT ON COLUMN idempotency_key.order_id IS 'The order that was placed';
+COMMENT ON COLUMN idempotency_key.created_at IS 'When';
