@@ -7,6 +7,9 @@ pub(crate) mod registry;
 pub(crate) mod spans;
 pub(crate) mod timers;
 
+#[cfg(test)]
+mod tests;
+
 use palinode_db::Db;
 use palinode_outbox::Doorbell;
 use palinode_telemetry::Tracer;

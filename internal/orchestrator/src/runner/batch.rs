@@ -274,9 +274,10 @@ impl<'e> Batch<'e> {
         } else {
             store::existing(tx, &lost).await?.into_iter().collect()
         };
-        for (live, (process, anchor), start) in fresh {
+        for (mut live, (process, anchor), start) in fresh {
             let id = live.head.id;
             if won.contains(&id) {
+                live.loaded = live.head.clone(); // it stands in the table now
                 let label = live.plan.plan.label();
                 let (plan, start) = (label, start.clone());
                 self.spans.note(Noted::Start {
@@ -437,7 +438,7 @@ impl<'e> Batch<'e> {
         let changed: Vec<HeadChange> = self
             .live
             .values()
-            .filter(|live| !live.fresh && live.is_changed())
+            .filter(|live| live.is_changed())
             .map(Live::change)
             .collect();
         if !changed.is_empty() {
