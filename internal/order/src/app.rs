@@ -4,6 +4,9 @@ pub(crate) mod decide;
 pub(crate) mod place;
 pub(crate) mod sweep;
 
+#[cfg(test)]
+mod tests;
+
 /// The plan that decides orders.
 pub(crate) const PLAN: &str = "place-order";
 /// The step of the plan that is done by placing the order.

@@ -1,0 +1,319 @@
+use std::time::Duration;
+
+use palinode_db::{Area, Db, Options};
+use palinode_messaging::Headers;
+use palinode_outbox::Doorbell;
+use palinode_pb::saga::v1::saga_service_server::{SagaService, SagaServiceServer};
+use palinode_pb::saga::v1::{
+    FindSagasRequest, FindSagasResponse, GetSagaHistoryRequest, GetSagaHistoryResponse,
+    GetSagaRequest, GetSagaResponse, ListSagasRequest, ListSagasResponse, StartSaga,
+};
+use palinode_telemetry::TraceContext;
+use palinode_testkit::database::{TestDatabase, test_database};
+use palinode_values::{Clock, Coded, Currency, Money, OrderId, PaymentId, ShipmentId};
+use prost::Message;
+use tonic::{Request as Rpc, Response, Status as RpcStatus};
+
+use super::decide::decide;
+use super::place::{Key, PlaceError, Placed, place};
+use super::sweep::Sweep;
+use crate::clients::Orchestrator;
+use crate::domain::{Address, Decision, Offer, Order, PaymentMethod, Request, Status};
+use crate::store;
+
+struct World {
+    db: Db,
+    clock: Clock,
+    _database: TestDatabase,
+}
+
+impl World {
+    async fn new() -> Self {
+        let database = test_database(Area::Order).await;
+        let options = Options {
+            url: database.url.clone(),
+            service: "order".to_owned(),
+            connections_max: 5,
+        };
+        let db = Db::connect(&options).await.unwrap();
+        let offer = |sku: &str, price| Offer {
+            sku: sku.parse().unwrap(),
+            name: sku.to_uppercase(),
+            price: Money::new(price, Currency::EUR),
+        };
+        store::offer::seed(&db, &[offer("mug", 1250), offer("pen", 199)])
+            .await
+            .unwrap();
+        Self {
+            db,
+            clock: Clock::system(),
+            _database: database,
+        }
+    }
+
+    async fn place(&self, request: &Request, key: Option<&Key>) -> Result<Placed, PlaceError> {
+        let trace = TraceContext::root();
+        place(
+            &self.db,
+            &self.clock,
+            &Doorbell::new(),
+            request,
+            key,
+            &trace,
+        )
+        .await
+    }
+
+    async fn placed(&self) -> Order {
+        match self
+            .place(&request(&[("mug", 2), ("pen", 1)]), None)
+            .await
+            .unwrap()
+        {
+            Placed::New(order) | Placed::Before(order) => order,
+        }
+    }
+
+    /// Rows of orders, lines, keys, guard and outbox.
+    async fn rows(&self) -> [i64; 5] {
+        let counts = sqlx::query!(
+            r#"SELECT (SELECT count(*) FROM orders) AS "orders!",
+                      (SELECT count(*) FROM order_line) AS "lines!",
+                      (SELECT count(*) FROM idempotency_key) AS "keys!",
+                      (SELECT count(*) FROM saga_guard) AS "guards!",
+                      (SELECT count(*) FROM outbox) AS "outbox!""#
+        )
+        .fetch_one(self.db.pool())
+        .await
+        .unwrap();
+        [
+            counts.orders,
+            counts.lines,
+            counts.keys,
+            counts.guards,
+            counts.outbox,
+        ]
+    }
+
+    async fn decide(&self, decisions: &[(OrderId, Decision)]) -> Vec<String> {
+        let mut tx = self.db.begin().await.unwrap();
+        let decided = decide(&mut tx, decisions).await.unwrap();
+        tx.commit().await.unwrap();
+        decided
+            .into_iter()
+            .map(|d| format!("{:?}", d.outcome))
+            .collect()
+    }
+}
+
+fn request(lines: &[(&str, i32)]) -> Request {
+    Request {
+        user: "alice".parse().unwrap(),
+        lines: lines
+            .iter()
+            .map(|(sku, n)| (sku.parse().unwrap(), *n))
+            .collect(),
+        address: Address {
+            name: "Alice".to_owned(),
+            street: "Main 1".to_owned(),
+            postal_code: "10115".to_owned(),
+            city: "Berlin".to_owned(),
+            country: "DE".to_owned(),
+        },
+        payment: PaymentMethod::Card {
+            token: "tok_visa".to_owned(),
+        },
+    }
+}
+
+fn key(fingerprint: &[u8]) -> Key {
+    Key {
+        key: "k-1".to_owned(),
+        fingerprint: fingerprint.to_vec(),
+    }
+}
+
+#[tokio::test]
+async fn an_order_is_written_with_everything_that_belongs_to_it() {
+    let world = World::new().await;
+    let order = world.placed().await;
+    assert_eq!(order.total, Money::new(2 * 1250 + 199, Currency::EUR));
+    assert_eq!(world.rows().await, [1, 2, 0, 1, 1]);
+    let stored = store::order::get(&world.db, order.id)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!((stored.lines, stored.address), (order.lines, order.address));
+    let row = sqlx::query!("SELECT key, payload, headers FROM outbox")
+        .fetch_one(world.db.pool())
+        .await
+        .unwrap();
+    let start = StartSaga::decode(&*row.payload).unwrap();
+    assert_eq!(row.key, order.saga_id.key());
+    assert_eq!(start.business_key, order.id.to_string());
+    let headers = Headers::decode(row.headers.into()).unwrap();
+    assert_eq!(headers.text("ce_type"), Some("palinode.saga.v1.StartSaga"));
+}
+
+#[tokio::test]
+async fn an_unknown_sku_names_its_line_and_writes_nothing() {
+    let world = World::new().await;
+    let error = world
+        .place(&request(&[("mug", 1), ("nope", 1)]), Some(&key(b"a")))
+        .await;
+    let PlaceError::Invalid(wrong) = error.unwrap_err() else {
+        panic!("not refused as invalid")
+    };
+    assert_eq!(wrong.list()[0].field, "lines[1].sku");
+    assert_eq!(world.rows().await, [0; 5]);
+}
+
+#[tokio::test]
+async fn one_key_is_one_order_however_often_and_by_however_many_it_is_sent() {
+    let world = World::new().await;
+    let (wanted, key_a) = (request(&[("mug", 1)]), key(b"a"));
+    let calls = (0..8).map(|_| world.place(&wanted, Some(&key_a)));
+    let mut ids: Vec<OrderId> = Vec::new();
+    for call in calls.map(Box::pin).collect::<Vec<_>>() {
+        match call.await.unwrap() {
+            Placed::New(order) | Placed::Before(order) => ids.push(order.id),
+        }
+    }
+    let (a, b) = tokio::join!(
+        world.place(&wanted, Some(&key_a)),
+        world.place(&wanted, Some(&key_a))
+    );
+    for placed in [a.unwrap(), b.unwrap()] {
+        let Placed::Before(order) = placed else {
+            panic!("a second order")
+        };
+        ids.push(order.id);
+    }
+    ids.dedup();
+    assert_eq!((ids.len(), world.rows().await), (1, [1, 1, 1, 1, 1]));
+
+    let other = world.place(&wanted, Some(&key(b"b"))).await.unwrap_err();
+    assert_eq!(other.reason(), "IDEMPOTENCY_KEY_REUSED");
+}
+
+#[tokio::test]
+async fn two_first_calls_with_one_key_at_once_are_one_order() {
+    let world = World::new().await;
+    let (wanted, key_a) = (request(&[("mug", 1)]), key(b"a"));
+    let (a, b) = tokio::join!(
+        world.place(&wanted, Some(&key_a)),
+        world.place(&wanted, Some(&key_a))
+    );
+    let id = |placed: Placed| match placed {
+        Placed::New(order) | Placed::Before(order) => order.id,
+    };
+    assert_eq!(id(a.unwrap()), id(b.unwrap()));
+    assert_eq!(world.rows().await[0], 1);
+}
+
+#[tokio::test]
+async fn decisions_of_one_batch_are_carried_out_once_and_never_revised() {
+    let world = World::new().await;
+    let (good, bad) = (world.placed().await, world.placed().await);
+    let confirm = Decision::Confirm {
+        payment_id: PaymentId::new(&world.clock),
+        shipment_id: ShipmentId::new(&world.clock),
+    };
+    let reject = Decision::Reject {
+        reason: "OUT_OF_STOCK".to_owned(),
+        detail: "no mug".to_owned(),
+    };
+    let outcomes = world
+        .decide(&[
+            (bad.id, reject.clone()),
+            (good.id, confirm.clone()),
+            (bad.id, reject.clone()),
+        ])
+        .await;
+    assert_eq!(outcomes, ["Undone", "Done { output: None }", "Undone"]);
+    let stored = store::order::get(&world.db, good.id)
+        .await
+        .unwrap()
+        .unwrap();
+    assert!(matches!(stored.status, Status::Confirmed { .. }));
+
+    let revised = world.decide(&[(good.id, reject)]).await;
+    assert!(revised[0].starts_with("CannotUndo"), "{revised:?}");
+    let late = world.decide(&[(bad.id, confirm)]).await;
+    assert!(late[0].starts_with("Transient"), "{late:?}");
+}
+
+/// An orchestrator that knows the sagas it is told to know.
+#[derive(Default)]
+struct Knows(Vec<String>);
+
+#[tonic::async_trait]
+impl SagaService for Knows {
+    async fn list_sagas(
+        &self,
+        _: Rpc<ListSagasRequest>,
+    ) -> Result<Response<ListSagasResponse>, RpcStatus> {
+        Err(RpcStatus::unimplemented("not asked here"))
+    }
+    async fn get_saga(
+        &self,
+        _: Rpc<GetSagaRequest>,
+    ) -> Result<Response<GetSagaResponse>, RpcStatus> {
+        Err(RpcStatus::unimplemented("not asked here"))
+    }
+    async fn get_saga_history(
+        &self,
+        _: Rpc<GetSagaHistoryRequest>,
+    ) -> Result<Response<GetSagaHistoryResponse>, RpcStatus> {
+        Err(RpcStatus::unimplemented("not asked here"))
+    }
+    async fn find_sagas(
+        &self,
+        request: Rpc<FindSagasRequest>,
+    ) -> Result<Response<FindSagasResponse>, RpcStatus> {
+        let asked = request.into_inner().saga_ids;
+        let known_saga_ids = asked.into_iter().filter(|id| self.0.contains(id)).collect();
+        Ok(Response::new(FindSagasResponse { known_saga_ids }))
+    }
+}
+
+#[tokio::test]
+async fn a_start_that_nobody_knows_is_sent_again_under_the_same_saga_id() {
+    let world = World::new().await;
+    let (known, lost) = (world.placed().await, world.placed().await);
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let stop = tokio_util::sync::CancellationToken::new();
+    let server = palinode_rpc::Server::new(palinode_telemetry::Tracer::disabled(), Clock::system())
+        .add_service(SagaServiceServer::new(Knows(vec![
+            known.saga_id.to_string(),
+        ])));
+    let mut tasks = tokio::task::JoinSet::new();
+    tasks.spawn(server.serve(listener, stop.clone()));
+    let sweep = Sweep {
+        db: world.db.clone(),
+        clock: Clock::system(),
+        doorbell: Doorbell::new(),
+        orchestrator: Orchestrator::new(palinode_rpc::channel(&address.parse().unwrap())),
+    };
+    assert_eq!(
+        sweep.step(Duration::from_secs(60)).await.unwrap(),
+        0,
+        "too early"
+    );
+    assert_eq!(sweep.step(Duration::ZERO).await.unwrap(), 1);
+    let payloads = sqlx::query_scalar!("SELECT payload FROM outbox ORDER BY id")
+        .fetch_all(world.db.pool())
+        .await
+        .unwrap();
+    assert_eq!(payloads.len(), 3);
+    let again = StartSaga::decode(&*payloads[2]).unwrap();
+    assert_eq!(again.saga_id, lost.saga_id.to_string());
+    assert_eq!(payloads[2], payloads[1], "the same start, byte for byte");
+    // the known one is left alone from now on
+    let left = store::order::to_sweep(&world.db, Duration::ZERO, 10)
+        .await
+        .unwrap();
+    assert_eq!(left, [lost.saga_id]);
+    stop.cancel();
+}
