@@ -19,6 +19,8 @@ use crate::topics::Topic;
 mod batches;
 mod handler;
 mod inbox;
+#[cfg(test)]
+mod tests;
 
 use batches::Batches;
 pub use handler::{BatchHandler, Committed, Failure};

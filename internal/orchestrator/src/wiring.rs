@@ -30,10 +30,11 @@ pub async fn build(context: Context) -> anyhow::Result<()> {
     };
     let topics = [Topic::ORCHESTRATOR_COMMANDS, Topic::ORCHESTRATOR_REPLIES];
     context.consume("orchestrator", &topics, handler)?;
-    context.spawn(
-        "timers",
-        timers::run(engine.clone(), context.tasks.stop_token()),
-    );
+    let (waking, stop) = (engine.clone(), context.tasks.stop_token());
+    context.spawn("timers", async move {
+        timers::run(waking, stop).await;
+        Ok(())
+    });
     context.spawn_relay()?;
     let server = context
         .grpc()

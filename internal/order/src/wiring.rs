@@ -36,7 +36,11 @@ pub async fn build(context: Context) -> anyhow::Result<()> {
         doorbell: doorbell.clone(),
         orchestrator: Orchestrator::new(orchestrator),
     };
-    context.spawn("sweep", sweep.run(context.tasks.stop_token()));
+    let stop = context.tasks.stop_token();
+    context.spawn("sweep", async move {
+        sweep.run(stop).await;
+        Ok(())
+    });
     context.spawn_relay()?;
     let orders = Orders {
         db,

@@ -9,6 +9,41 @@
 //! its compensation is refused; a reply is appended only under the lock of its guard row. Nothing
 //! here calls the network.
 //! Not here: what a command does (the service), and how records arrive (messaging).
+//!
+//! ```
+//! use palinode_db::{Error, Tx};
+//! use palinode_participant::{Decided, Handler, Outcome, Task, Undecodable};
+//! use palinode_saga::Direction;
+//! use palinode_values::Timestamp;
+//!
+//! /// Takes notes, which costs nothing to take back.
+//! struct Notes;
+//!
+//! impl Handler for Notes {
+//!     type Command = String;
+//!
+//!     fn decode(&self, kind: &str, body: &bytes::Bytes) -> Result<String, Undecodable> {
+//!         match kind {
+//!             "notes.v1.Take" => Ok(String::from_utf8_lossy(body).into_owned()),
+//!             _ => Err(Undecodable(format!("{kind} is no command of notes"))),
+//!         }
+//!     }
+//!
+//!     async fn handle(
+//!         &self,
+//!         tx: Tx,
+//!         tasks: &[Task<String>],
+//!         _now: Timestamp,
+//!     ) -> Result<(Tx, Vec<Decided>), Error> {
+//!         // one statement for all of them would stand here, in `tx`
+//!         let decided = tasks.iter().map(|task| match task.direction {
+//!             Direction::Forward => Decided::quietly(Outcome::Done { output: None }),
+//!             Direction::Backward => Decided::quietly(Outcome::Undone),
+//!         });
+//!         Ok((tx, decided.collect()))
+//!     }
+//! }
+//! ```
 #![warn(clippy::missing_errors_doc)]
 
 mod batch;

@@ -15,7 +15,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 const PER_LANE: i64 = 32;
 
 /// Wakes sagas whose timer is due, until it is told to stop. Any number of processes may run it.
-pub(crate) async fn run(engine: Engine, stop: CancellationToken) -> anyhow::Result<()> {
+pub(crate) async fn run(engine: Engine, stop: CancellationToken) {
     loop {
         let pause = match step(&engine).await {
             Ok(0) => TICK,
@@ -26,7 +26,7 @@ pub(crate) async fn run(engine: Engine, stop: CancellationToken) -> anyhow::Resu
             }
         };
         tokio::select! {
-            () = stop.cancelled() => return Ok(()),
+            () = stop.cancelled() => return,
             () = tokio::time::sleep(pause) => {}
         }
     }

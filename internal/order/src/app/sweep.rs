@@ -52,10 +52,10 @@ pub(crate) struct Sweep {
 
 impl Sweep {
     /// Runs until it is told to stop.
-    pub(crate) async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
+    pub(crate) async fn run(self, stop: CancellationToken) {
         loop {
             tokio::select! {
-                () = stop.cancelled() => return Ok(()),
+                () = stop.cancelled() => return,
                 () = tokio::time::sleep(EVERY) => {}
             }
             match self.step(PATIENCE).await {

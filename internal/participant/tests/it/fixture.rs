@@ -1,3 +1,5 @@
+#![expect(clippy::unwrap_used, reason = "a test ends where its fixture fails")]
+
 use std::sync::Arc;
 
 use bytes::Bytes;

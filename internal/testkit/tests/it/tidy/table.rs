@@ -14,7 +14,10 @@ pub(crate) const PLATFORM: [(&str, &[&str]); 10] = [
     ("relay", &["db", "messaging", "outbox", "telemetry"]),
     ("rpc", &["pb", "telemetry"]),
     // The one harness: it hosts loops and relays, and keeps their health.
-    ("service", &["db", "messaging", "relay", "rpc", "telemetry"]),
+    (
+        "service",
+        &["db", "messaging", "outbox", "relay", "rpc", "telemetry"],
+    ),
     ("telemetry", &[]),
     ("transcode", &[]),
 ];
@@ -41,6 +44,9 @@ pub(crate) const TESTS: [&str; 2] = ["lab", "testkit"];
 
 /// They may name every crate.
 pub(crate) const TESTS_USERS: [&str; 2] = ["lab", "palinode"];
+
+/// A service that another one's tests run for real, over loopback.
+pub(crate) const TEST_PEERS: [(&str, &str); 1] = [("payment", "cardprocessor")];
 
 /// The libraries that the kernel may use: none that waits, stores, sends or reads a clock by itself.
 pub(crate) const KERNEL_LIBRARIES: [&str; 7] = [
