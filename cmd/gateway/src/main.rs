@@ -1,2 +1,7 @@
-//! The gateway service as a process
-fn main() {}
+//! The gateway as a process.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    palinode_service::main("gateway", palinode_gateway::build)
+}

@@ -1,2 +1,7 @@
-//! The order service as a process
-fn main() {}
+//! The order service as a process.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    palinode_service::main("order", palinode_order::build)
+}

@@ -1,1 +1,23 @@
-//! Stock and reservations
+//! Stock and reservations.
+//!
+//! Purpose: holds stock for orders, gives it back or sells it, as their sagas ask; lets people
+//! look at stock and adjust it.
+//! Owns: the tables `stock`, `movement`, `reservation`, `reservation_line`; reads
+//! `inventory.commands`, writes `inventory.events`.
+//! Rooms: `domain` (rules), `app` (use cases), `store` (SQL), `convert` (messages), `consumers`
+//! (commands of sagas), `rpc` (requests), `wiring`.
+//! Invariants: for each SKU, the sum of its movements = available + held + sold, and none of the
+//! three is below 0. A reservation holds all of its lines or is not there. Only the saga that made
+//! a reservation ends it, and nothing else does: no timer.
+//! Not here: products and prices.
+
+mod app;
+mod consumers;
+mod convert;
+mod domain;
+mod rpc;
+mod store;
+mod wiring;
+
+pub use app::{SeedError, seed};
+pub use wiring::{build, participant, rpc};

@@ -1,0 +1,108 @@
+use axum::extract::Path;
+use axum::response::{IntoResponse, Response};
+use http::{StatusCode, header};
+use palinode_transcode::{Problem, StatusRule};
+use palinode_values::ErrorCode;
+
+/// How a code looks over HTTP.
+pub(crate) fn status_rule(code: ErrorCode) -> StatusRule {
+    let http = StatusCode::from_u16(code.http()).expect("the table holds HTTP statuses");
+    StatusRule {
+        http,
+        code: word(code),
+    }
+}
+
+/// The word in a problem's `code`.
+fn word(code: ErrorCode) -> &'static str {
+    match code {
+        ErrorCode::Invalid => "INVALID",
+        ErrorCode::Unauthenticated => "UNAUTHENTICATED",
+        ErrorCode::Forbidden => "FORBIDDEN",
+        ErrorCode::NotFound => "NOT_FOUND",
+        ErrorCode::AlreadyExists => "ALREADY_EXISTS",
+        ErrorCode::Conflict => "CONFLICT",
+        ErrorCode::Refused => "REFUSED",
+        ErrorCode::Limited => "LIMITED",
+        ErrorCode::Internal => "INTERNAL",
+        ErrorCode::Unavailable => "UNAVAILABLE",
+        ErrorCode::Deadline => "DEADLINE",
+    }
+}
+
+/// A problem of the gateway's own.
+pub(crate) fn problem(code: ErrorCode, detail: impl Into<String>) -> Problem {
+    let rule = status_rule(code);
+    Problem::new(rule.http, rule.code, detail)
+}
+
+/// `GET /errors/{reason}`: what the reason means, and what to do.
+pub(crate) async fn page(Path(reason): Path<String>) -> Response {
+    let found = PAGES.iter().find(|(name, _)| *name == reason);
+    match found {
+        Some((_, text)) => (
+            [(header::CONTENT_TYPE, "text/markdown; charset=utf-8")],
+            *text,
+        )
+            .into_response(),
+        None => problem(ErrorCode::NotFound, "there is no page about this reason").into_response(),
+    }
+}
+
+macro_rules! pages {
+    ($($reason:ident)*) => {
+        &[$((
+            stringify!($reason),
+            include_str!(concat!("../../../../docs/errors/", stringify!($reason), ".md")),
+        )),*]
+    };
+}
+
+/// The pages under `docs/errors/`, by reason.
+const PAGES: &[(&str, &str)] = pages! {
+    ALREADY_CHARGED
+    ALREADY_RESERVED
+    ALREADY_SHIPPED
+    CARD_DECLINED
+    CURRENCY_MISMATCH
+    DATABASE_UNAVAILABLE
+    IDEMPOTENCY_KEY_REUSED
+    INSUFFICIENT_FUNDS
+    INTERNAL
+    INVALID_REQUEST
+    NOT_CAPTURED
+    NOT_RESERVED
+    NO_CARRIER
+    NO_WALLET
+    OUT_OF_STOCK
+    PAYMENT_NOT_FOUND
+    REFUND_DECLINED
+    REQUEST_TOO_LARGE
+    RESERVATION_NOT_FOUND
+    SHIPMENT_NOT_FOUND
+    STOCK_COMMITTED
+    STOCK_HELD
+    UNKNOWN_SKU
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_page_is_served() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/errors");
+        let mut written: Vec<String> = std::fs::read_dir(folder)
+            .unwrap()
+            .filter_map(|entry| {
+                let name = entry.unwrap().file_name().into_string().unwrap();
+                let reason = name.strip_suffix(".md")?;
+                let is_reason = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
+                reason.chars().all(is_reason).then(|| reason.to_owned())
+            })
+            .collect();
+        written.sort();
+        let served: Vec<_> = PAGES.iter().map(|(name, _)| *name).collect();
+        assert_eq!(served, written);
+    }
+}

@@ -1,0 +1,59 @@
+use std::fmt::Write;
+
+use axum::Router;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use http::{Request, header};
+use palinode_transcode::{Problem, Transcoder};
+use palinode_values::ErrorCode;
+
+use super::errors::{page, problem};
+
+/// The routes of the protos, and those of the gateway's own.
+pub(crate) fn router<F>(transcoder: &Transcoder, is_ready: F) -> Router
+where
+    F: Fn() -> bool + Clone + Send + Sync + 'static,
+{
+    let index = index(transcoder);
+    Router::new()
+        .route(
+            "/",
+            get(async || ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], index)),
+        )
+        .route("/healthz", get(async || "ok\n"))
+        .route("/readyz", get(async move || readyz(is_ready())))
+        .route("/errors/{reason}", get(page))
+        .method_not_allowed_fallback(async |request: Request<axum::body::Body>| {
+            let words = format!("this path does not take {}", request.method());
+            Problem::new(
+                http::StatusCode::METHOD_NOT_ALLOWED,
+                "METHOD_NOT_ALLOWED",
+                words,
+            )
+        })
+        .fallback_service(transcoder.router())
+}
+
+fn readyz(ready: bool) -> Response {
+    if ready {
+        "ready\n".into_response()
+    } else {
+        problem(
+            ErrorCode::Unavailable,
+            "the gateway is starting or stopping",
+        )
+        .into_response()
+    }
+}
+
+/// What there is, for whoever opens the address in a browser.
+fn index(transcoder: &Transcoder) -> String {
+    let mut text =
+        "Palinode: orders as sagas that can take back what they have done.\n\n".to_owned();
+    for route in transcoder.routes() {
+        writeln!(text, "{:<6} {}", route.verb.as_str(), route.template)
+            .expect("a string takes every write");
+    }
+    text.push_str("\nGET    /healthz\nGET    /readyz\nGET    /errors/{reason}\n");
+    text
+}

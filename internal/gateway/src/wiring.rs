@@ -1,0 +1,86 @@
+use std::time::Duration;
+
+use axum::Router;
+use axum::serve::ListenerExt;
+use palinode_rpc::{channel, error_code};
+use palinode_service::{Context, Peers, Readiness};
+use palinode_transcode::{BuildError, StatusRule, Transcoder};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::http;
+
+/// Bytes of a request's body: an order of 100 lines has about 6 KiB.
+const BODY_BYTES_MAX: usize = 64 * 1024;
+/// Below the limit of the channels, so that the gateway is the one who gives up.
+const CALL_LIMIT: Duration = Duration::from_secs(8);
+const DRAIN_LIMIT: Duration = Duration::from_secs(5);
+
+/// Builds the gateway and serves it on the context's listener.
+///
+/// # Errors
+/// The annotations of the protos contradict each other.
+pub async fn build(context: Context) -> anyhow::Result<()> {
+    let transcoder = transcoder(context.peers())?;
+    let (listener, stop) = (context.take_listener(), context.tasks.stop_token());
+    let readiness = context.readiness.clone();
+    let router = http::router(&transcoder, readiness_of(readiness, stop.clone()));
+    let app = http::layers(router, context.tracer.clone(), context.clock.clone());
+    context.spawn("http", serve(listener, app, stop));
+    Ok(())
+}
+
+fn transcoder(peers: &Peers) -> Result<Transcoder, BuildError> {
+    Transcoder::builder(palinode_pb::DESCRIPTORS.clone())
+        .service("palinode.order.v1.OrderService", channel(&peers.order))
+        .service(
+            "palinode.inventory.v1.InventoryService",
+            channel(&peers.inventory),
+        )
+        .service(
+            "palinode.payment.v1.PaymentService",
+            channel(&peers.payment),
+        )
+        .service(
+            "palinode.shipping.v1.ShippingService",
+            channel(&peers.shipping),
+        )
+        .service("palinode.saga.v1.SagaService", channel(&peers.orchestrator))
+        .deadline(CALL_LIMIT)
+        .body_limit(BODY_BYTES_MAX)
+        .status_table(|code| {
+            error_code(code).map_or_else(|| StatusRule::google(code), http::status_rule)
+        })
+        .status_from_metadata(::http::HeaderName::from_static("x-http-code"))
+        .build()
+}
+
+/// Ready, and not about to stop.
+fn readiness_of(
+    readiness: Readiness,
+    stop: CancellationToken,
+) -> impl Fn() -> bool + Clone + Send + Sync + 'static {
+    move || readiness.is_ready() && !stop.is_cancelled()
+}
+
+async fn serve(listener: TcpListener, app: Router, stop: CancellationToken) -> anyhow::Result<()> {
+    let listener = listener.tap_io(|connection| {
+        if let Err(error) = connection.set_nodelay(true) {
+            tracing::debug!(%error, "a connection will wait for more to send");
+        }
+    });
+    let serving = axum::serve(listener, app)
+        .with_graceful_shutdown(stop.clone().cancelled_owned())
+        .into_future();
+    let drained = async {
+        stop.cancelled().await;
+        tokio::time::sleep(DRAIN_LIMIT).await;
+    };
+    tokio::select! {
+        served = serving => Ok(served?),
+        () = drained => {
+            tracing::warn!("some HTTP requests did not end in time");
+            Ok(())
+        }
+    }
+}

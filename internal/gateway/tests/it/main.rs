@@ -1,0 +1,6 @@
+//! The gateway over HTTP, before an order service that answers as told.
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail the test")]
+
+mod edge;
+mod orders;
+mod routes;

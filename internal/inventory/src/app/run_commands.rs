@@ -1,0 +1,114 @@
+use std::collections::BTreeSet;
+
+use palinode_db::{Error, Tx};
+use palinode_participant::{Decided, Event, Outcome, Output, Task};
+use palinode_saga::Direction;
+use palinode_values::{Clock, OrderId, ReservationId, Sku, Timestamp};
+
+use crate::domain::{Asked, Books, Command, Reservation, Verdict};
+use crate::{convert, store};
+
+/// Does a batch of commands: every row is locked once, decided upon in memory, written once.
+///
+/// Shape: as `palinode_participant::Handler::handle` has it. Reservations are locked before stock,
+/// each in key order.
+pub(crate) async fn run_commands(
+    mut tx: Tx,
+    tasks: &[Task<Command>],
+    now: Timestamp,
+    clock: &Clock,
+) -> Result<(Tx, Vec<Decided>), Error> {
+    let orders: BTreeSet<OrderId> = tasks.iter().map(|task| order_of(&task.command)).collect();
+    let orders: Vec<OrderId> = orders.into_iter().collect();
+    let reservations = store::lock_of_orders(&mut tx, &orders).await?;
+    let levels = store::lock(&mut tx, &skus_of(tasks, &reservations)).await?;
+
+    let mut books = Books::new(levels, reservations);
+    let asked: Vec<Asked<'_>> = tasks
+        .iter()
+        .map(|task| Asked {
+            saga: task.saga.saga_id,
+            new: ReservationId::new(clock),
+            command: &task.command,
+        })
+        .collect();
+    let verdicts = books.decide(&asked, now);
+
+    let changes: Vec<_> = books.changes().collect();
+    store::apply(&mut tx, &changes).await?;
+    store::insert(&mut tx, &books.made()).await?;
+    store::end(&mut tx, &books.ended().collect::<Vec<_>>()).await?;
+    let decided = tasks
+        .iter()
+        .zip(verdicts)
+        .map(|(task, verdict)| decided(task, verdict, &books))
+        .collect();
+    Ok((tx, decided))
+}
+
+fn order_of(command: &Command) -> OrderId {
+    match command {
+        Command::Reserve { order, .. }
+        | Command::Release { order }
+        | Command::Commit { order, .. } => *order,
+    }
+}
+
+fn skus_of<'a>(tasks: &'a [Task<Command>], reservations: &'a [Reservation]) -> Vec<&'a Sku> {
+    let asked = tasks.iter().flat_map(|task| match &task.command {
+        Command::Reserve { lines, .. } => lines.as_slice(),
+        Command::Release { .. } | Command::Commit { .. } => &[],
+    });
+    let held = reservations
+        .iter()
+        .flat_map(|reservation| &reservation.lines);
+    let skus: BTreeSet<&Sku> = asked.chain(held).map(|line| &line.sku).collect();
+    skus.into_iter().collect()
+}
+
+fn decided(task: &Task<Command>, verdict: Verdict, books: &Books) -> Decided {
+    match verdict {
+        Verdict::Done {
+            reservation,
+            changed,
+        } => {
+            let output = match task.command {
+                Command::Reserve { .. } => Some(convert::reserve_output(reservation)),
+                Command::Release { .. } | Command::Commit { .. } => None,
+            };
+            let event = if changed {
+                event(&task.command, books)
+            } else {
+                None
+            };
+            Decided {
+                outcome: done(task.direction, output),
+                events: event.into_iter().collect(),
+            }
+        }
+        Verdict::NothingHeld => Decided::quietly(done(task.direction, None)),
+        Verdict::Refused(refusal) => {
+            let (reason, detail) = (refusal.reason.as_str().to_owned(), refusal.detail);
+            Decided::quietly(match task.direction {
+                Direction::Forward => Outcome::Failed { reason, detail },
+                Direction::Backward => Outcome::CannotUndo { reason, detail },
+            })
+        }
+    }
+}
+
+fn done(direction: Direction, output: Option<Output>) -> Outcome {
+    match direction {
+        Direction::Forward => Outcome::Done { output },
+        Direction::Backward => Outcome::Undone,
+    }
+}
+
+fn event(command: &Command, books: &Books) -> Option<Event> {
+    let reservation = books.reservation(order_of(command))?;
+    Some(match command {
+        Command::Reserve { .. } => convert::stock_reserved(reservation),
+        Command::Release { .. } => convert::stock_released(reservation),
+        Command::Commit { .. } => convert::stock_committed(reservation),
+    })
+}

@@ -1,0 +1,237 @@
+//! Messages and requests to the domain, and back.
+
+use bytes::Bytes;
+use palinode_messaging::{Topic, events_of};
+use palinode_participant::{Event, Output, Undecodable};
+use palinode_pb::inventory::v1 as pb;
+use palinode_rpc::Violations;
+use palinode_values::{InvalidId, ReservationId, Sku, Timestamp};
+use prost::{Message, Name};
+
+use crate::app::Adjustment;
+use crate::domain::{Command, Level, Line, Reservation, State};
+
+/// Lines of one command at the most.
+const LINES_MAX: usize = 200;
+/// Pieces that one adjustment moves at the most.
+const DELTA_MAX: i64 = 1_000_000_000;
+const REASON_CHARS_MAX: usize = 200;
+const PAGE_USUAL: u16 = 50;
+const PAGE_MAX: i32 = 200;
+
+/// The command of a record.
+pub(crate) fn command(kind: &str, body: &Bytes) -> Result<Command, Undecodable> {
+    let body = body.clone();
+    if kind == pb::ReserveStock::full_name() {
+        let message = pb::ReserveStock::decode(body)?;
+        Ok(Command::Reserve {
+            order: id(&message.order_id)?,
+            lines: lines(message.lines)?,
+        })
+    } else if kind == pb::ReleaseStock::full_name() {
+        let message = pb::ReleaseStock::decode(body)?;
+        Ok(Command::Release {
+            order: id(&message.order_id)?,
+        })
+    } else if kind == pb::CommitStock::full_name() {
+        let message = pb::CommitStock::decode(body)?;
+        let (order, reservation) = (id(&message.order_id)?, id(&message.reservation_id)?);
+        Ok(Command::Commit { order, reservation })
+    } else {
+        Err(Undecodable(format!("{kind} is no command of inventory")))
+    }
+}
+
+fn id<T: std::str::FromStr<Err = InvalidId>>(text: &str) -> Result<T, Undecodable> {
+    text.parse()
+        .map_err(|error: InvalidId| Undecodable(error.to_string()))
+}
+
+fn lines(lines: Vec<pb::StockLine>) -> Result<Vec<Line>, Undecodable> {
+    if !(1..=LINES_MAX).contains(&lines.len()) {
+        return Err(Undecodable(format!(
+            "{} lines, not 1 to {LINES_MAX}",
+            lines.len()
+        )));
+    }
+    let line = |line: pb::StockLine| {
+        if line.quantity < 1 {
+            return Err(Undecodable(format!(
+                "{} pieces of {}",
+                line.quantity, line.sku
+            )));
+        }
+        Ok(Line {
+            sku: id(&line.sku)?,
+            quantity: i64::from(line.quantity),
+        })
+    };
+    lines.into_iter().map(line).collect()
+}
+
+pub(crate) fn reserve_output(reservation: ReservationId) -> Output {
+    Output::of(&pb::ReserveStockResult {
+        reservation_id: reservation.to_string(),
+    })
+}
+
+pub(crate) fn stock_reserved(reservation: &Reservation) -> Event {
+    event(
+        reservation,
+        &pb::StockReserved {
+            reservation_id: reservation.id.to_string(),
+            order_id: reservation.order.to_string(),
+            lines: stock_lines(&reservation.lines),
+        },
+    )
+}
+
+pub(crate) fn stock_released(reservation: &Reservation) -> Event {
+    event(
+        reservation,
+        &pb::StockReleased {
+            reservation_id: reservation.id.to_string(),
+            order_id: reservation.order.to_string(),
+        },
+    )
+}
+
+pub(crate) fn stock_committed(reservation: &Reservation) -> Event {
+    event(
+        reservation,
+        &pb::StockCommitted {
+            reservation_id: reservation.id.to_string(),
+            order_id: reservation.order.to_string(),
+        },
+    )
+}
+
+fn event<M: Message + Name>(reservation: &Reservation, message: &M) -> Event {
+    Event::of(topic(), reservation.id.key(), message)
+}
+
+fn topic() -> Topic {
+    events_of("inventory").expect("inventory is in the table of topics")
+}
+
+fn stock_lines(lines: &[Line]) -> Vec<pb::StockLine> {
+    let line = |line: &Line| pb::StockLine {
+        sku: line.sku.to_string(),
+        // a line is the sum of lines of 32 bits each; one above that was never ordered
+        quantity: i32::try_from(line.quantity).unwrap_or(i32::MAX),
+    };
+    lines.iter().map(line).collect()
+}
+
+/// A page that is asked for: what stands after `after`, `size` at the most.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Page {
+    pub(crate) after: Option<Sku>,
+    pub(crate) size: u16,
+}
+
+pub(crate) fn page(request: &pb::ListStockRequest) -> Result<Page, Violations> {
+    let mut violations = Violations::new();
+    let size = match request.page_size {
+        0 => PAGE_USUAL,
+        size if (1..=PAGE_MAX).contains(&size) => u16::try_from(size).unwrap_or(PAGE_USUAL),
+        _ => {
+            violations.add(
+                "page_size",
+                "OUT_OF_RANGE",
+                format!("must be 0 to {PAGE_MAX}"),
+            );
+            PAGE_USUAL
+        }
+    };
+    let after = match request.page_token.as_str() {
+        "" => None,
+        token => violations.check("page_token", "INVALID_TOKEN", token.parse()),
+    };
+    violations.into_result()?;
+    Ok(Page { after, size })
+}
+
+pub(crate) fn stock_page(page: &Page, mut stock: Vec<(Sku, Level)>) -> pb::ListStockResponse {
+    let more = stock.len() > usize::from(page.size);
+    stock.truncate(usize::from(page.size));
+    let last = stock
+        .last()
+        .filter(|_| more)
+        .map(|(sku, _)| sku.to_string());
+    pb::ListStockResponse {
+        stock: stock
+            .iter()
+            .map(|(sku, level)| self::stock(sku, *level))
+            .collect(),
+        next_page_token: last.unwrap_or_default(),
+    }
+}
+
+pub(crate) fn sku(text: &str) -> Result<Sku, Violations> {
+    text.parse()
+        .map_err(|error: InvalidId| Violations::of("sku", "INVALID_ID", error.to_string()))
+}
+
+pub(crate) fn reservation_id(text: &str) -> Result<ReservationId, Violations> {
+    let field = "reservation_id";
+    text.parse()
+        .map_err(|error: InvalidId| Violations::of(field, "INVALID_ID", error.to_string()))
+}
+
+pub(crate) fn adjustment(
+    request: pb::AdjustStockRequest,
+    key: Option<String>,
+) -> Result<Adjustment, Violations> {
+    let mut violations = Violations::new();
+    let sku = violations.check("sku", "INVALID_ID", request.sku.parse());
+    if request.delta == 0 || !(-DELTA_MAX..=DELTA_MAX).contains(&request.delta) {
+        let words = format!("must not be 0, and at most {DELTA_MAX} either way");
+        violations.add("delta", "OUT_OF_RANGE", words);
+    }
+    let reason = request.reason.trim();
+    if reason.chars().count() > REASON_CHARS_MAX || reason.contains('\0') {
+        let words = format!("must be text of {REASON_CHARS_MAX} characters at the most");
+        violations.add("reason", "INVALID_TEXT", words);
+    }
+    let Some(sku) = sku.filter(|_| violations.is_empty()) else {
+        return Err(violations);
+    };
+    Ok(Adjustment {
+        sku,
+        delta: request.delta,
+        reason: reason.to_owned(),
+        request: key,
+    })
+}
+
+pub(crate) fn stock(sku: &Sku, level: Level) -> pb::Stock {
+    pb::Stock {
+        sku: sku.to_string(),
+        on_hand: level.on_hand,
+        held: level.held,
+        available: level.available(),
+    }
+}
+
+pub(crate) fn reservation(reservation: &Reservation) -> pb::Reservation {
+    let state = match reservation.state {
+        State::Held => pb::ReservationState::Held,
+        State::Released => pb::ReservationState::Released,
+        State::Committed => pb::ReservationState::Committed,
+    };
+    pb::Reservation {
+        reservation_id: reservation.id.to_string(),
+        order_id: reservation.order.to_string(),
+        state: state.into(),
+        lines: stock_lines(&reservation.lines),
+        created_at: Some(timestamp(reservation.created_at)),
+    }
+}
+
+fn timestamp(at: Timestamp) -> prost_types::Timestamp {
+    prost_types::Timestamp {
+        seconds: at.timestamp(),
+        nanos: i32::try_from(at.timestamp_subsec_nanos()).unwrap_or_default(),
+    }
+}

@@ -1,0 +1,9 @@
+//! The only room with SQL.
+
+mod movements;
+mod reservations;
+mod stock;
+
+pub(crate) use movements::{Movement, insert_movement, movement_of_request};
+pub(crate) use reservations::{end, insert, lock_of_orders, reservation};
+pub(crate) use stock::{adjust, apply, list, lock, lock_or_make, stock};

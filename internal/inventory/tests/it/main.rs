@@ -1,0 +1,5 @@
+//! Inventory on a real PostgreSQL.
+
+mod commands;
+mod fixture;
+mod requests;

@@ -1,0 +1,146 @@
+//! The only room with SQL.
+
+use std::collections::BTreeMap;
+
+use palinode_db::{Db, Error, Tx};
+use palinode_values::{OrderId, SagaId, ShipmentId, Sku};
+use uuid::Uuid;
+
+use crate::domain::{Address, Country, Existing, Item, Shipment, State};
+
+/// The carriers of `countries`; a country without one is left out.
+pub(crate) async fn carriers(
+    tx: &mut Tx,
+    countries: &[Country],
+) -> Result<BTreeMap<Country, String>, Error> {
+    let codes: Vec<&str> = countries.iter().map(Country::as_str).collect();
+    let rows = sqlx::query!(
+        "SELECT country, name FROM carrier WHERE country = ANY($1)",
+        &codes as &[&str],
+    )
+    .fetch_all(tx.conn())
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| (Country::named(&row.country), row.name))
+        .collect())
+}
+
+/// The shipments of `orders`. A shipment is written once, so no lock is taken: two transactions
+/// that ship one order meet at its unique key.
+pub(crate) async fn of_orders(
+    tx: &mut Tx,
+    orders: &[OrderId],
+) -> Result<BTreeMap<OrderId, Existing>, Error> {
+    let orders: Vec<Uuid> = orders.iter().map(|order| order.0).collect();
+    let rows = sqlx::query!(
+        "SELECT id, order_id, saga_id FROM shipment WHERE order_id = ANY($1)",
+        &orders,
+    )
+    .fetch_all(tx.conn())
+    .await?;
+    let existing = rows.into_iter().map(|row| {
+        let existing = Existing {
+            id: ShipmentId(row.id),
+            saga: SagaId(row.saga_id),
+        };
+        (OrderId(row.order_id), existing)
+    });
+    Ok(existing.collect())
+}
+
+/// Writes new shipments with their items.
+///
+/// # Errors
+/// `Constraint`: another transaction has just shipped one of the orders; done again, the batch
+/// sees it.
+pub(crate) async fn insert(tx: &mut Tx, shipments: &[&Shipment]) -> Result<(), Error> {
+    if shipments.is_empty() {
+        return Ok(());
+    }
+    // by order id, or two batches wait for each other at the unique key
+    let mut shipments = shipments.to_vec();
+    shipments.sort_by_key(|shipment| shipment.order);
+    let text = |field: fn(&Shipment) -> &str| -> Vec<&str> {
+        shipments.iter().map(|shipment| field(shipment)).collect()
+    };
+    let ids: Vec<Uuid> = shipments.iter().map(|s| s.id.0).collect();
+    let orders: Vec<Uuid> = shipments.iter().map(|s| s.order.0).collect();
+    let sagas: Vec<Uuid> = shipments.iter().map(|s| s.saga.0).collect();
+    let items = || {
+        shipments
+            .iter()
+            .flat_map(|s| (1..).zip(&s.items).map(|item| (s.id, item)))
+    };
+    let item_ids: Vec<Uuid> = items().map(|(id, _)| id.0).collect();
+    let positions: Vec<i32> = items().map(|(_, (position, _))| position).collect();
+    let skus: Vec<&str> = items().map(|(_, (_, item))| item.sku.as_str()).collect();
+    let quantities: Vec<i32> = items().map(|(_, (_, item))| item.quantity).collect();
+    sqlx::query!(
+        "WITH made AS (
+           INSERT INTO shipment (id, order_id, saga_id, state, carrier, name, street, postal_code,
+                                 city, country)
+           SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[],
+                                $6::text[], $7::text[], $8::text[], $9::text[], $10::text[])
+         )
+         INSERT INTO shipment_item (shipment_id, position, sku, quantity)
+         SELECT * FROM unnest($11::uuid[], $12::int[], $13::text[], $14::int[])",
+        &ids,
+        &orders,
+        &sagas,
+        &text(|s| s.state.as_str()) as &[&str],
+        &text(|s| &s.carrier) as &[&str],
+        &text(|s| &s.address.name) as &[&str],
+        &text(|s| &s.address.street) as &[&str],
+        &text(|s| &s.address.postal_code) as &[&str],
+        &text(|s| &s.address.city) as &[&str],
+        &text(|s| s.address.country.as_str()) as &[&str],
+        &item_ids,
+        &positions,
+        &skus as &[&str],
+        &quantities,
+    )
+    .execute(tx.conn())
+    .await?;
+    Ok(())
+}
+
+/// A shipment with its items.
+pub(crate) async fn shipment(db: &Db, id: ShipmentId) -> Result<Option<Shipment>, Error> {
+    let row = sqlx::query!(
+        r#"SELECT s.order_id, s.saga_id, s.state, s.carrier, s.name, s.street, s.postal_code,
+                  s.city, s.country, s.created_at,
+                  ARRAY(SELECT i.sku FROM shipment_item i
+                         WHERE i.shipment_id = s.id ORDER BY i.position) AS "skus!",
+                  ARRAY(SELECT i.quantity FROM shipment_item i
+                         WHERE i.shipment_id = s.id ORDER BY i.position) AS "quantities!"
+             FROM shipment s
+            WHERE s.id = $1"#,
+        id.0,
+    )
+    .fetch_optional(db.pool())
+    .await?;
+    let Some(row) = row else { return Ok(None) };
+    let bad = |column, why: &str| Error::inconsistent("shipment", column, id, why);
+    let item = |(sku, quantity): (String, i32)| {
+        let sku: Sku = sku.parse().map_err(|_no_sku| bad("items", &sku))?;
+        Ok(Item { sku, quantity })
+    };
+    let items = row.skus.into_iter().zip(row.quantities).map(item);
+    Ok(Some(Shipment {
+        id,
+        order: OrderId(row.order_id),
+        saga: SagaId(row.saga_id),
+        state: State::from_stored(&row.state).ok_or_else(|| bad("state", &row.state))?,
+        carrier: row.carrier,
+        address: Address {
+            name: row.name,
+            street: row.street,
+            postal_code: row.postal_code,
+            city: row.city,
+            country: Country::named(&row.country),
+        },
+        items: items.collect::<Result<_, Error>>()?,
+        created_at: row.created_at,
+    }))
+}

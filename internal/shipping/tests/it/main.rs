@@ -1,0 +1,4 @@
+//! Shipping on a real PostgreSQL.
+
+mod fixture;
+mod shipments;

@@ -1,0 +1,27 @@
+-- Stock held for an order.
+CREATE TABLE reservation (
+  id         uuid        PRIMARY KEY,
+  order_id   uuid        NOT NULL UNIQUE,
+  saga_id    uuid        NOT NULL,
+  state      text        NOT NULL CHECK (state IN ('held', 'released', 'committed')),
+  created_at timestamptz NOT NULL DEFAULT now(),
+  updated_at timestamptz NOT NULL DEFAULT now()
+) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.05);
+COMMENT ON TABLE  reservation IS 'A hold on stock; a semantic lock that its saga ends by commit or release, never a timer';
+COMMENT ON COLUMN reservation.id IS 'UUIDv7; key of its events';
+COMMENT ON COLUMN reservation.order_id IS 'The order it is for: one reservation each';
+COMMENT ON COLUMN reservation.saga_id IS 'The saga that holds it; no other may end it';
+COMMENT ON COLUMN reservation.state IS 'held, then released (taken back) or committed (sold)';
+COMMENT ON COLUMN reservation.created_at IS 'When the stock was held';
+COMMENT ON COLUMN reservation.updated_at IS 'When the state last changed';
+
+CREATE TABLE reservation_line (
+  reservation_id uuid   NOT NULL REFERENCES reservation,
+  sku            text   NOT NULL, -- in stock, whose rows are never deleted: no check for each line of a hot path
+  quantity       bigint NOT NULL CHECK (quantity > 0),
+  PRIMARY KEY (reservation_id, sku)
+);
+COMMENT ON TABLE  reservation_line IS 'What a reservation holds of each SKU';
+COMMENT ON COLUMN reservation_line.reservation_id IS 'The reservation';
+COMMENT ON COLUMN reservation_line.sku IS 'Stock keeping unit';
+COMMENT ON COLUMN reservation_line.quantity IS 'Pieces';

@@ -1,0 +1,39 @@
+-- Parcels on their way.
+CREATE TABLE shipment (
+  id          uuid        PRIMARY KEY,
+  order_id    uuid        NOT NULL UNIQUE,
+  saga_id     uuid        NOT NULL,
+  state       text        NOT NULL CHECK (state IN ('arranged')),
+  carrier     text        NOT NULL,
+  name        text        NOT NULL,
+  street      text        NOT NULL,
+  postal_code text        NOT NULL,
+  city        text        NOT NULL,
+  country     text        NOT NULL,
+  created_at  timestamptz NOT NULL DEFAULT now()
+) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.05);
+COMMENT ON TABLE  shipment IS 'A parcel that a carrier was booked for';
+COMMENT ON COLUMN shipment.id IS 'UUIDv7; key of its events';
+COMMENT ON COLUMN shipment.order_id IS 'The order it belongs to: one shipment each';
+COMMENT ON COLUMN shipment.saga_id IS 'The saga that arranged it';
+COMMENT ON COLUMN shipment.state IS 'arranged: booked, not handed over yet';
+COMMENT ON COLUMN shipment.carrier IS 'Name of the carrier at the time of booking';
+COMMENT ON COLUMN shipment.name IS 'Who receives it';
+COMMENT ON COLUMN shipment.street IS 'Street and house number';
+COMMENT ON COLUMN shipment.postal_code IS 'Postal code';
+COMMENT ON COLUMN shipment.city IS 'City';
+COMMENT ON COLUMN shipment.country IS 'ISO 3166-1 alpha-2';
+COMMENT ON COLUMN shipment.created_at IS 'When it was arranged';
+
+CREATE TABLE shipment_item (
+  shipment_id uuid NOT NULL REFERENCES shipment,
+  position    int  NOT NULL CHECK (position > 0),
+  sku         text NOT NULL,
+  quantity    int  NOT NULL CHECK (quantity > 0),
+  PRIMARY KEY (shipment_id, position)
+);
+COMMENT ON TABLE  shipment_item IS 'What is in a parcel, in the order of the order''s lines';
+COMMENT ON COLUMN shipment_item.shipment_id IS 'The shipment';
+COMMENT ON COLUMN shipment_item.position IS 'Line of the order, from 1';
+COMMENT ON COLUMN shipment_item.sku IS 'Stock keeping unit';
+COMMENT ON COLUMN shipment_item.quantity IS 'Pieces';
