@@ -1,1 +1,30 @@
-//! Stacks, the demo and the invariants it is judged by
+//! Stacks, the demo and the invariants it is judged by.
+//!
+//! Purpose: puts the whole platform together, in one process or as processes of its own, on
+//! servers that are given, found or started; runs orders through it and says whether everything
+//! that must hold does.
+//! Rooms: `backing` (PostgreSQL and Kafka), `prepare` (databases, topics), `seed` (the demo
+//! catalogue), `stack` (all services in this process), `fleet` (each in a process of its own),
+//! `dev` and `local` (what the tool runs), `gateway` (a client), `invariants`, `demo/`.
+//! Invariants: what is started here ends with its owner; only throw-away databases get triggers.
+//! Not here: command lines (`cmd/palinode`), launchers of servers (`testkit`).
+
+mod backing;
+pub mod demo;
+pub mod dev;
+mod fleet;
+mod gateway;
+pub mod invariants;
+pub mod local;
+mod prepare;
+pub mod sagas;
+pub mod seed;
+mod signals;
+mod stack;
+
+pub use backing::{Backing, BackingOptions, KafkaChoice};
+pub use fleet::{Fleet, FleetOptions};
+pub use gateway::{Answer, Gateway};
+pub use prepare::{migrate, server_of};
+pub use signals::Signals;
+pub use stack::{GatewayPort, Ports, Stack, StackOptions, Tracing, part};

@@ -1,1 +1,44 @@
-//! Publishes outboxes to Kafka, in order for each key
+//! Publishes outboxes to Kafka, in order for each key.
+//!
+//! Purpose: at least once. Nothing that was committed is lost, nothing that was rolled back is
+//! published, and the first occurrences of a key's records follow the order of their ids.
+//! Owns: the tables `outbox_lane`, `outbox_worker` and `outbox_parked`; deletes from `outbox`.
+//! Invariants: a row is deleted only after Kafka acknowledged it, by its id and never by range. A
+//! page starts at the head of its lane, never after the last id. A lane has one page in flight.
+//! After its trust in a lease is over a worker sends nothing.
+//! Not here: appending (outbox) and dedupe (participant): a crash repeats records.
+//!
+//! Source: OUTBOX-RELAY §3, §4, §6, §7 (queue mode).
+//!
+//! ```no_run
+//! use palinode_messaging::{Kafka, Producer};
+//! use palinode_relay::{Options, Relay, Source};
+//! use palinode_telemetry::Tracer;
+//! use palinode_values::Clock;
+//! use tokio_util::sync::CancellationToken;
+//!
+//! # async fn publish(
+//! #     kafka: &Kafka, sources: Vec<Source>, stop: CancellationToken,
+//! # ) -> Result<(), palinode_messaging::Error> {
+//! let producer = Producer::start(kafka)?;
+//! let (tracer, clock) = (Tracer::disabled(), Clock::system());
+//! let relay = Relay::new(Options::default(), sources, producer, tracer, clock);
+//! relay.run(stop).await;
+//! # Ok(())
+//! # }
+//! ```
+#![warn(clippy::missing_errors_doc)]
+
+mod lanes;
+mod options;
+mod page;
+mod poll;
+mod publisher;
+mod relay;
+mod store;
+mod trust;
+mod worker;
+
+pub use options::Options;
+pub use publisher::Publisher;
+pub use relay::{DatabaseStatus, Relay, Source};

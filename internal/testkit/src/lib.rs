@@ -3,6 +3,7 @@
 //! - [`postgres`] starts a PostgreSQL of our own, on binaries found or fetched.
 //! - [`database`] gives each test a migrated database on a cluster that its process shares.
 //! - [`kafka`] starts a real Apache Kafka from its published jars.
+//! - [`process`] runs a child process that ends with us.
 //! - [`eventually`] waits for a fact.
 //!
 //! Servers started here end with the process that started them, however it ends.
@@ -14,7 +15,7 @@ mod environment;
 mod eventually;
 pub mod kafka;
 pub mod postgres;
-mod process;
+pub mod process;
 mod progress;
 mod scratch;
 

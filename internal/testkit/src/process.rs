@@ -18,7 +18,7 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
 
 /// A running or ended child process.
 #[derive(Debug, Clone)]
-pub(crate) struct Child {
+pub struct Child {
     pid: Pid,
     shared: Arc<Shared>,
 }
@@ -42,11 +42,7 @@ impl Child {
     ///
     /// # Errors
     /// What `Command::spawn` says: no such program, no permission, no thread.
-    pub(crate) fn spawn(
-        name: &str,
-        mut command: Command,
-        on_parent_death: Signal,
-    ) -> io::Result<Child> {
+    pub fn spawn(name: &str, mut command: Command, on_parent_death: Signal) -> io::Result<Child> {
         let shared = Arc::new(Shared::default());
         let (started, start) = mpsc::channel();
         let keeper = Arc::clone(&shared);
@@ -79,17 +75,17 @@ impl Child {
     }
 
     /// The process id. It may belong to somebody else once the child has ended.
-    pub(crate) fn pid(&self) -> u32 {
+    pub fn pid(&self) -> u32 {
         self.pid.as_raw_nonzero().get().unsigned_abs()
     }
 
     /// How the child ended; `None` while it runs.
-    pub(crate) fn ended(&self) -> Option<ExitStatus> {
+    pub fn ended(&self) -> Option<ExitStatus> {
         *self.shared.lock()
     }
 
     /// Sends `signal`; nothing happens when the child has ended.
-    pub(crate) fn signal(&self, signal: Signal) {
+    pub fn signal(&self, signal: Signal) {
         let state = self.shared.lock();
         if state.is_none() {
             // The only failure left is a child that is a zombie by now: then it has ended too.
@@ -98,7 +94,7 @@ impl Child {
     }
 
     /// Blocks until the child has ended, at most for `limit`; `None` when it still runs.
-    pub(crate) fn wait(&self, limit: Duration) -> Option<ExitStatus> {
+    pub fn wait(&self, limit: Duration) -> Option<ExitStatus> {
         let until = Instant::now() + limit;
         let mut state = self.shared.lock();
         while state.is_none() {
@@ -117,7 +113,7 @@ impl Child {
     }
 
     /// Stops the child: sends each signal in turn and gives it its limit, then kills. Blocks.
-    pub(crate) fn stop(&self, ladder: &[(Signal, Duration)]) {
+    pub fn stop(&self, ladder: &[(Signal, Duration)]) {
         for &(signal, limit) in ladder {
             self.signal(signal);
             if self.wait(limit).is_some() {
@@ -162,7 +158,7 @@ fn isolate(command: &mut Command, _: Signal) {
 }
 
 /// The last lines of a log, for an error message; empty when it cannot be read.
-pub(crate) fn tail(log: &Path) -> String {
+pub fn tail(log: &Path) -> String {
     const LINES: usize = 12;
     let bytes = fs::read(log).unwrap_or_default();
     let text = String::from_utf8_lossy(&bytes);

@@ -113,9 +113,16 @@ async fn a_shipment_is_never_taken_back() {
 async fn what_cannot_be_meant_is_parked() {
     let fixture = Fixture::new().await;
     let (nowhere, vague, good) = (fixture.order(), fixture.order(), fixture.order());
-    let batch = [nowhere.ship_to(None), vague.ship("Germany"), good.ship("DE")];
+    let batch = [
+        nowhere.ship_to(None),
+        vague.ship("Germany"),
+        good.ship("DE"),
+    ];
     // a country that is none still gets its verdict: a pivot needs one
-    assert_eq!(words(&fixture.deliver(&batch).await), ["NO_CARRIER", "done"]);
+    assert_eq!(
+        words(&fixture.deliver(&batch).await),
+        ["NO_CARRIER", "done"]
+    );
 }
 
 #[tokio::test]

@@ -1,0 +1,33 @@
+# Each recipe is one or two plain commands, to copy where there is no `just`.
+
+# Lists the recipes.
+default:
+    @just --list
+
+# Runs the hook before each commit.
+setup:
+    git config core.hooksPath .githooks
+
+# Format, lints, statements, who names whom, contracts, documentation.
+check:
+    .ci/check
+
+# All tests, on the machine's PostgreSQL or a fetched one.
+test *arguments:
+    cargo test {{arguments}}
+
+# All tests beside a real Kafka (needs Java 17, and Maven once).
+test-kafka:
+    cargo run --quiet -p palinode-testkit --bin run-with-kafka -- cargo test
+
+# Everything in one process, on embedded defaults.
+dev *arguments:
+    cargo dev {{arguments}}
+
+# Writes the query data of the SQL statements; with `--check`, compares it.
+prepare-sql *arguments:
+    cargo run --quiet -p palinode-testkit --bin prepare-sql -- {{arguments}}
+
+# Orders on a throw-away stack, and the verdict on them.
+demo *arguments:
+    cargo run --quiet -p palinode -- demo --embedded {{arguments}}

@@ -1,0 +1,139 @@
+use std::io::Write;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use palinode_lab::demo::{DemoOptions, Mode, Target};
+use palinode_lab::dev::DevOptions;
+use palinode_lab::local::LocalOptions;
+use palinode_lab::sagas::{Format, Question};
+use palinode_lab::{Gateway, GatewayPort, KafkaChoice, Tracing, dev, local, sagas, server_of};
+use palinode_messaging::{BrokerKind, Kafka};
+use palinode_telemetry::{LogFormat, init_logs};
+
+use crate::line::{At, Command, Demo, Dev, Migrate, Saga, Stack};
+
+const PORT: u16 = 8080;
+
+/// Runs a command on a runtime of its own.
+pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("the runtime cannot be started")?;
+    let outcome = runtime.block_on(dispatch(command));
+    // what did not stop in time is cut off here
+    runtime.shutdown_background();
+    outcome
+}
+
+async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Dev(line) => Box::pin(develop(line)).await?,
+        Command::Stack(line) => Box::pin(stack(line)).await?,
+        Command::Migrate(line) => migrate(line).await?,
+        Command::Demo(line) => return Box::pin(demo(line)).await,
+        Command::Saga(line) => saga(line).await?,
+        Command::Serve(_) => anyhow::bail!("serve has a runtime of its own"),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn develop(line: Dev) -> anyhow::Result<()> {
+    init_logs(&line.common.log, LogFormat::Text)?;
+    let options = DevOptions {
+        port: line
+            .port
+            .map_or(GatewayPort::Preferably(PORT), GatewayPort::Exactly),
+        data_dir: line.data_dir,
+        kafka: line.kafka,
+        database_url: line.database_url,
+        prefix: line.common.topic_prefix,
+        tracing: line
+            .common
+            .otlp_endpoint
+            .map_or(Tracing::Off, Tracing::Otlp),
+    };
+    dev::run(options).await
+}
+
+async fn stack(line: Stack) -> anyhow::Result<()> {
+    init_logs(&line.common.log, LogFormat::Text)?;
+    local::run(LocalOptions {
+        program: std::env::current_exe()?,
+        dir: line.dir,
+        kafka: line.kafka,
+        database_url: line.database_url,
+        port: line.port,
+        prefix: line.common.topic_prefix,
+        otlp_endpoint: line.common.otlp_endpoint,
+    })
+    .await
+}
+
+async fn migrate(line: Migrate) -> anyhow::Result<()> {
+    anyhow::ensure!(
+        64 % line.partitions == 0,
+        "--partitions {} does not divide 64",
+        line.partitions
+    );
+    let kafka = Kafka {
+        bootstrap: line.kafka,
+        prefix: line.prefix,
+        broker: BrokerKind::Real,
+    };
+    let server = server_of(&line.database_url);
+    palinode_lab::migrate(&server, &kafka, line.partitions).await?;
+    writeln!(std::io::stdout(), "databases and topics are up to date")?;
+    Ok(())
+}
+
+async fn demo(line: Demo) -> anyhow::Result<ExitCode> {
+    init_logs(&line.log, LogFormat::Text)?;
+    let target = match (line.server, line.kafka) {
+        (Some(server), _) => Target::Server(server),
+        (None, Some(kafka)) => Target::Own(KafkaChoice::Given(kafka)),
+        (None, None) if line.chaos && !line.embedded => Target::Own(KafkaChoice::JarsIfJava),
+        (None, None) => Target::Own(KafkaChoice::InProcess),
+    };
+    let mode = if line.chaos {
+        Mode::Chaos {
+            program: std::env::current_exe()?,
+        }
+    } else {
+        Mode::Calm
+    };
+    let options = DemoOptions {
+        orders: line.orders,
+        seed: line.seed,
+        clients: line.clients,
+        rate: line.rate,
+        target,
+        mode,
+    };
+    let report = palinode_lab::demo::run(&options).await?;
+    let mut out = std::io::stdout().lock();
+    report.write(&mut out)?;
+    if line.json {
+        writeln!(out, "{}", serde_json::to_string(&report)?)?;
+    }
+    Ok(if report.is_good() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+async fn saga(line: Saga) -> anyhow::Result<()> {
+    let (question, at) = match line {
+        Saga::List { state, limit, at } => {
+            let state = state.map(|state| state.word().to_owned());
+            (Question::List { state, limit }, at)
+        }
+        Saga::Show { saga, at } => (Question::Show(saga), at),
+        Saga::History { saga, at } => (Question::History(saga), at),
+    };
+    let At { server, json } = at;
+    let format = if json { Format::Json } else { Format::Table };
+    let gateway = Gateway::at(&server)?;
+    sagas::answer(&gateway, &question, format, &mut std::io::stdout().lock()).await
+}

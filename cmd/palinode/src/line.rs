@@ -1,0 +1,284 @@
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use palinode_lab::part;
+use palinode_service::{Config, Part};
+
+/// Palinode: orders as sagas that can take back what they have done.
+#[derive(Debug, Parser)]
+#[command(name = "palinode", version)]
+pub(crate) struct Line {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run everything in one process, on a PostgreSQL and a broker of its own, with demo data
+    Dev(Dev),
+    /// Run one or several services as a process
+    Serve(Serve),
+    /// Run every service as a process of its own, on Kafka and PostgreSQL, on this machine
+    Stack(Stack),
+    /// Create or update databases and topics
+    Migrate(Migrate),
+    /// Place a stream of orders, some of which must fail, and check what became of them
+    Demo(Demo),
+    /// Look at sagas
+    #[command(subcommand)]
+    Saga(Saga),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:
+  palinode dev --data-dir ./data
+
+The last line of the start is `ready URL`. Ctrl-C stops everything; with --data-dir the next start
+goes on where this one stopped. Without --kafka, events that were published and not read are gone
+after a stop; commands and replies of running sagas are sent again.
+
+PALINODE_PG_BIN names the folder of PostgreSQL's binaries, or is `fetch` for the pinned build.")]
+pub(crate) struct Dev {
+    /// The gateway's port; 0: any free one [default: 8080, or any free one if that is taken]
+    #[arg(long)]
+    pub(crate) port: Option<u16>,
+    /// Keep the databases in this folder [default: a temporary one]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// Use this Kafka instead of the broker in the process
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) kafka: Option<String>,
+    /// Use this PostgreSQL server, on which databases `palinode_<area>` may be created
+    #[arg(long, value_name = "URL", conflicts_with = "data_dir")]
+    pub(crate) database_url: Option<String>,
+    #[command(flatten)]
+    pub(crate) common: Common,
+}
+
+/// Settings of several commands.
+#[derive(Debug, Args)]
+pub(crate) struct Common {
+    /// What the names of topics and consumer groups begin with
+    #[arg(long, value_name = "NAME", default_value = "palinode")]
+    pub(crate) topic_prefix: String,
+    /// OTLP collector for spans, over gRPC [default: spans are not exported]
+    #[arg(long, env = "PALINODE_OTLP_ENDPOINT", value_name = "URL")]
+    pub(crate) otlp_endpoint: Option<String>,
+    /// Which log lines are written to standard error
+    #[arg(
+        long,
+        env = "PALINODE_LOG",
+        value_name = "FILTER",
+        default_value = "warn"
+    )]
+    pub(crate) log: String,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:
+  palinode serve order --database-url postgres://palinode@127.0.0.1:5432 --kafka 127.0.0.1:9092
+
+The databases and topics must be there: run `palinode migrate` before. Ends with 0 on SIGTERM.")]
+pub(crate) struct Serve {
+    /// order, inventory, payment, shipping, orchestrator, cardprocessor, gateway, relay
+    #[arg(required = true, value_name = "SERVICE", value_parser = service_name)]
+    pub(crate) services: Vec<String>,
+    #[command(flatten)]
+    pub(crate) config: Box<Config>,
+}
+
+impl Serve {
+    pub(crate) fn parts(&self) -> Vec<Part> {
+        self.services.iter().filter_map(|name| part(name)).collect()
+    }
+}
+
+fn service_name(name: &str) -> Result<String, String> {
+    let names = palinode_service::SERVICES.map(|spec| spec.name);
+    if names.contains(&name) {
+        Ok(name.to_owned())
+    } else {
+        Err(format!("it is none of {}", names.join(", ")))
+    }
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:
+  palinode stack --dir ./stack --kafka 127.0.0.1:9092
+
+Without --kafka, Apache Kafka is started in KRaft mode from its published jars (Java 17; Maven
+fetches them once). Data and the log of each service stay in --dir. Ctrl-C takes all of it down.")]
+pub(crate) struct Stack {
+    /// Where data and logs are kept
+    #[arg(long, value_name = "DIR", default_value = "palinode-stack")]
+    pub(crate) dir: PathBuf,
+    /// The gateway's port; 0: any free one
+    #[arg(long, default_value_t = 8080)]
+    pub(crate) port: u16,
+    /// Use this Kafka
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) kafka: Option<String>,
+    /// Use this PostgreSQL server, on which databases `palinode_<area>` may be created
+    #[arg(long, value_name = "URL")]
+    pub(crate) database_url: Option<String>,
+    #[command(flatten)]
+    pub(crate) common: Common,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:
+  palinode migrate --database-url postgres://palinode@127.0.0.1:5432 --kafka 127.0.0.1:9092
+
+Creates the database `palinode_<area>` of each service unless it is there, brings all up to date,
+creates missing topics and writes their names into the databases. May be repeated.")]
+pub(crate) struct Migrate {
+    /// The PostgreSQL server
+    #[arg(
+        long,
+        env = "PALINODE_DATABASE_URL",
+        hide_env_values = true,
+        value_name = "URL"
+    )]
+    pub(crate) database_url: String,
+    /// Kafka
+    #[arg(
+        long,
+        env = "PALINODE_KAFKA",
+        value_name = "HOST:PORT",
+        default_value = "127.0.0.1:9092"
+    )]
+    pub(crate) kafka: String,
+    /// What the names of topics begin with
+    #[arg(
+        long,
+        env = "PALINODE_TOPIC_PREFIX",
+        value_name = "NAME",
+        default_value = "palinode"
+    )]
+    pub(crate) prefix: String,
+    /// Partitions of topics that are created; a divisor of 64
+    #[arg(long, value_name = "N", default_value_t = 8,
+          value_parser = clap::value_parser!(i32).range(1..=64))]
+    pub(crate) partitions: i32,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  palinode demo --embedded --orders 500 --seed 7
+  palinode demo --chaos --orders 300 --kafka 127.0.0.1:9092 --json
+
+Half of the orders are paid by wallet, half by card; two in sixteen must fail at each step. At the
+end the invariants are checked by SQL over all databases. Exit code 0 only without a violation and
+with nothing unfinished. With --json the last line of the output is one JSON object.")]
+pub(crate) struct Demo {
+    /// How many orders
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    pub(crate) orders: u32,
+    /// Decides which orders
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// Clients at once
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub(crate) clients: u32,
+    /// Orders per second at the most [default: as they come]
+    #[arg(long, value_name = "N", conflicts_with = "chaos",
+          value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) rate: Option<u32>,
+    /// On a stack of its own with the broker in the process (this is the default)
+    #[arg(long, conflicts_with_all = ["kafka", "server"])]
+    pub(crate) embedded: bool,
+    /// On a stack of its own, on this Kafka
+    #[arg(long, value_name = "HOST:PORT", conflicts_with = "server")]
+    pub(crate) kafka: Option<String>,
+    /// On a stack that runs, such as http://127.0.0.1:8080; what its REST does not show is skipped
+    #[arg(long, value_name = "URL", conflicts_with = "chaos")]
+    pub(crate) server: Option<String>,
+    /// Every service as a process of its own; each is killed twice at least while orders run. On
+    /// Kafka from its jars where there is Java and neither --kafka nor --embedded is given
+    #[arg(long)]
+    pub(crate) chaos: bool,
+    /// End with one JSON object on a line of its own
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Which log lines are written to standard error
+    #[arg(
+        long,
+        env = "PALINODE_LOG",
+        value_name = "FILTER",
+        default_value = "warn"
+    )]
+    pub(crate) log: String,
+}
+
+#[derive(Debug, Subcommand)]
+#[command(after_help = "Example:
+  palinode saga list --state needs-attention")]
+pub(crate) enum Saga {
+    /// List the newest sagas
+    #[command(after_help = "Example:\n  palinode saga list --state compensating --limit 20")]
+    List {
+        /// Only sagas in this state
+        #[arg(long, value_enum)]
+        state: Option<SagaState>,
+        /// How many at the most
+        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=200))]
+        limit: u32,
+        #[command(flatten)]
+        at: At,
+    },
+    /// Show one saga with its steps
+    #[command(after_help = "Example:\n  palinode saga show 0197a1c2-7b1e-7c3a-9d2f-3f5b0c9e1a42")]
+    Show {
+        /// Id of the saga
+        saga: String,
+        #[command(flatten)]
+        at: At,
+    },
+    /// Show what happened in one saga, oldest first
+    #[command(
+        after_help = "Example:\n  palinode saga history 0197a1c2-7b1e-7c3a-9d2f-3f5b0c9e1a42 --json"
+    )]
+    History {
+        /// Id of the saga
+        saga: String,
+        #[command(flatten)]
+        at: At,
+    },
+}
+
+/// Where to ask, and how to answer.
+#[derive(Debug, Args)]
+pub(crate) struct At {
+    /// The gateway
+    #[arg(
+        long,
+        env = "PALINODE_SERVER",
+        value_name = "URL",
+        default_value = "http://127.0.0.1:8080"
+    )]
+    pub(crate) server: String,
+    /// As JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SagaState {
+    Running,
+    Compensating,
+    Completed,
+    Compensated,
+    NeedsAttention,
+}
+
+impl SagaState {
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Running => "RUNNING",
+            Self::Compensating => "COMPENSATING",
+            Self::Completed => "COMPLETED",
+            Self::Compensated => "COMPENSATED",
+            Self::NeedsAttention => "NEEDS_ATTENTION",
+        }
+    }
+}

@@ -1,0 +1,89 @@
+#![warn(clippy::wildcard_enum_match_arm)]
+
+use palinode_values::Money;
+use uuid::Uuid;
+
+/// A charge that is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Charge {
+    pub(crate) key: String,
+    pub(crate) token: String,
+    pub(crate) amount: Money,
+}
+
+/// A refund that is asked for: all of a charge.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Refund {
+    pub(crate) key: String,
+    pub(crate) charge_key: String,
+}
+
+/// What was answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Approved,
+    Declined { code: String },
+}
+
+/// What a key was used for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Asked {
+    Charge { token: String, amount: Money },
+    Refund { charge_key: String },
+}
+
+/// A record: what was asked under a key, and what was answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Processed {
+    pub(crate) asked: Asked,
+    pub(crate) outcome: Outcome,
+    pub(crate) reference: String,
+}
+
+/// How a refund's charge stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ChargeStands {
+    /// Approved, with what it took.
+    Approved { amount: Money },
+    /// Approved and paid back already.
+    Refunded,
+    /// Declined, or never heard of.
+    Unknown,
+}
+
+const DECLINED_TOKEN: &str = "tok_declined";
+/// Its answer is late; the record is not.
+const SLOW_TOKEN: &str = "tok_slow";
+
+pub(crate) fn decide_charge(charge: &Charge) -> Outcome {
+    if charge.token == DECLINED_TOKEN {
+        declined("card_declined")
+    } else {
+        Outcome::Approved
+    }
+}
+
+pub(crate) fn decide_refund(charge: ChargeStands) -> Outcome {
+    match charge {
+        ChargeStands::Approved { .. } => Outcome::Approved,
+        ChargeStands::Refunded => declined("already_refunded"),
+        ChargeStands::Unknown => declined("unknown_charge"),
+    }
+}
+
+/// Whether the answer about that token is late.
+pub(crate) fn is_slow(token: &str) -> bool {
+    token == SLOW_TOKEN
+}
+
+/// Our reference of what happened under a key: the same, whoever computes it.
+pub(crate) fn reference(kind: &str, key: &str) -> String {
+    let id = Uuid::new_v5(&Uuid::NAMESPACE_OID, format!("{kind}/{key}").as_bytes());
+    format!("{kind}_{}", id.simple())
+}
+
+fn declined(code: &str) -> Outcome {
+    Outcome::Declined {
+        code: code.to_owned(),
+    }
+}

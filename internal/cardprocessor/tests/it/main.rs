@@ -1,0 +1,196 @@
+//! The processor over loopback gRPC, on a real PostgreSQL.
+
+use palinode_db::{Area, Db, Options};
+use palinode_pb::cardprocessor::v1::card_processor_service_client::CardProcessorServiceClient;
+use palinode_pb::cardprocessor::v1::{
+    ChargeRequest, ChargeResponse, LookupRequest, Outcome, RefundRequest, RefundResponse,
+};
+use palinode_rpc::{Channel, Failure, Server, channel};
+use palinode_telemetry::Tracer;
+use palinode_testkit::database::{TestDatabase, test_database};
+use palinode_values::{Clock, ErrorCode};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tonic::Status;
+
+struct Fixture {
+    _database: TestDatabase,
+    _server: JoinSet<()>,
+    client: CardProcessorServiceClient<Channel>,
+}
+
+impl Fixture {
+    async fn new() -> Self {
+        let database = test_database(Area::CardProcessor).await;
+        let (url, service) = (database.url.clone(), "test".to_owned());
+        let db = Db::connect(&Options {
+            url,
+            service,
+            connections_max: 8,
+        })
+        .await
+        .expect("the database answers");
+        let listener = TcpListener::bind("127.0.0.1:0")
+            .await
+            .expect("a port is free");
+        let address = listener.local_addr().expect("it is bound").to_string();
+        let address = address.parse().expect("an address is an authority");
+        let server = Server::new(Tracer::disabled(), Clock::system())
+            .add_service(palinode_cardprocessor::service(db));
+        let mut tasks = JoinSet::new();
+        let never = CancellationToken::new();
+        tasks.spawn(async move { server.serve(listener, never).await.expect("it serves") });
+        let client = CardProcessorServiceClient::new(channel(&address));
+        Self {
+            _database: database,
+            _server: tasks,
+            client,
+        }
+    }
+
+    async fn charge(&self, request: ChargeRequest) -> Result<ChargeResponse, Status> {
+        Ok(self.client.clone().charge(request).await?.into_inner())
+    }
+
+    async fn refund(&self, key: &str, charge_key: &str) -> Result<RefundResponse, Status> {
+        let (idempotency_key, charge_key) = (key.to_owned(), charge_key.to_owned());
+        let request = RefundRequest {
+            idempotency_key,
+            charge_key,
+        };
+        Ok(self.client.clone().refund(request).await?.into_inner())
+    }
+
+    async fn look_up(&self, key: &str) -> (bool, Outcome, String) {
+        let request = LookupRequest {
+            idempotency_key: key.to_owned(),
+        };
+        let found = self
+            .client
+            .clone()
+            .lookup(request)
+            .await
+            .expect("a key can be looked up")
+            .into_inner();
+        (found.found, found.outcome(), found.reference)
+    }
+}
+
+fn charge(key: &str, token: &str, amount_minor: i64) -> ChargeRequest {
+    ChargeRequest {
+        idempotency_key: key.to_owned(),
+        card_token: token.to_owned(),
+        amount_minor,
+        currency: "EUR".to_owned(),
+    }
+}
+
+fn code<T>(result: Result<T, Status>) -> ErrorCode {
+    let Err(status) = result else {
+        panic!("it was not refused")
+    };
+    Failure::from(status).code
+}
+
+#[tokio::test]
+async fn a_key_charges_once_however_often_it_comes() {
+    let fixture = Fixture::new().await;
+    let first = fixture.charge(charge("k1", "tok_visa", 500)).await.unwrap();
+    assert_eq!(first.outcome(), Outcome::Approved);
+    let repeats = (0..8).map(|_| fixture.charge(charge("k1", "tok_visa", 500)));
+    for repeat in futures_util::future::join_all(repeats).await {
+        assert_eq!(repeat.unwrap(), first);
+    }
+    assert_eq!(
+        fixture.look_up("k1").await,
+        (true, Outcome::Approved, first.charge_id)
+    );
+    assert_eq!(
+        fixture.look_up("k2").await,
+        (false, Outcome::Unspecified, String::new())
+    );
+}
+
+#[tokio::test]
+async fn a_key_with_another_body_is_refused() {
+    let fixture = Fixture::new().await;
+    fixture.charge(charge("k1", "tok_visa", 500)).await.unwrap();
+    for other in [
+        charge("k1", "tok_visa", 501),
+        charge("k1", "tok_other", 500),
+    ] {
+        assert_eq!(code(fixture.charge(other).await), ErrorCode::Conflict);
+    }
+    assert_eq!(code(fixture.refund("k1", "k1").await), ErrorCode::Conflict);
+    fixture.refund("r1", "k1").await.unwrap();
+    assert_eq!(code(fixture.refund("r1", "k0").await), ErrorCode::Conflict);
+    assert_eq!(
+        code(fixture.charge(charge("r1", "tok_visa", 500)).await),
+        ErrorCode::Conflict
+    );
+}
+
+#[tokio::test]
+async fn the_token_tells_the_outcome() {
+    let fixture = Fixture::new().await;
+    let declined = fixture
+        .charge(charge("k1", "tok_declined", 500))
+        .await
+        .unwrap();
+    let (outcome, code) = (declined.outcome(), declined.decline_code.as_str());
+    assert_eq!((outcome, code), (Outcome::Declined, "card_declined"));
+    let slow = fixture.charge(charge("k2", "tok_slow", 500)).await.unwrap();
+    assert_eq!(slow.outcome(), Outcome::Approved);
+}
+
+#[tokio::test]
+async fn a_charge_is_paid_back_once_whatever_the_key() {
+    let fixture = Fixture::new().await;
+    fixture.charge(charge("k1", "tok_visa", 500)).await.unwrap();
+    let keys: Vec<String> = (0..6).map(|n| format!("r{n}")).collect();
+    let refunds = keys.iter().map(|key| fixture.refund(key, "k1"));
+    let answers = futures_util::future::join_all(refunds).await;
+    let approved = answers
+        .iter()
+        .filter(|a| a.as_ref().unwrap().outcome() == Outcome::Approved);
+    assert_eq!(approved.count(), 1);
+    for (key, answer) in keys.iter().zip(answers) {
+        let answer = answer.unwrap();
+        assert_eq!(fixture.refund(key, "k1").await.unwrap(), answer);
+        if answer.outcome() != Outcome::Approved {
+            assert_eq!(answer.decline_code, "already_refunded");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_was_not_charged_is_not_paid_back() {
+    let fixture = Fixture::new().await;
+    fixture
+        .charge(charge("k1", "tok_declined", 500))
+        .await
+        .unwrap();
+    for (key, charge_key) in [("r1", "k1"), ("r2", "k2")] {
+        let refund = fixture.refund(key, charge_key).await.unwrap();
+        assert_eq!(refund.outcome(), Outcome::Declined);
+        assert_eq!(refund.decline_code, "unknown_charge");
+    }
+}
+
+#[tokio::test]
+async fn a_malformed_request_is_refused() {
+    let fixture = Fixture::new().await;
+    let mut no_currency = charge("k1", "tok_visa", 5);
+    no_currency.currency = "euro".to_owned();
+    for bad in [
+        charge("", "tok_visa", 5),
+        charge("k 1", "tok_visa", 5),
+        charge("k1", "", 5),
+        charge("k1", "tok_visa", 0),
+        no_currency,
+    ] {
+        assert_eq!(code(fixture.charge(bad).await), ErrorCode::Invalid);
+    }
+    assert!(!fixture.look_up("k1").await.0);
+}

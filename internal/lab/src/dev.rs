@@ -1,0 +1,118 @@
+//! `palinode dev`: the whole platform in one process.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use palinode_testkit::Progress;
+
+use crate::backing::{Backing, BackingOptions, KafkaChoice};
+use crate::prepare::migrate;
+use crate::seed;
+use crate::signals::Signals;
+use crate::stack::{GatewayPort, Ports, Stack, StackOptions, Tracing};
+
+/// What `palinode dev` was asked for.
+#[derive(Debug, Clone)]
+pub struct DevOptions {
+    /// Where the gateway listens.
+    pub port: GatewayPort,
+    /// Keeps the databases; `None`: thrown away.
+    pub data_dir: Option<PathBuf>,
+    /// A Kafka that runs already.
+    pub kafka: Option<String>,
+    /// A PostgreSQL server that runs already.
+    pub database_url: Option<String>,
+    /// What names on Kafka begin with.
+    pub prefix: String,
+    /// Where spans go.
+    pub tracing: Tracing,
+}
+
+/// Runs until a signal, or until a service fails.
+///
+/// # Errors
+/// Something cannot be started, or failed; says what to do.
+pub async fn run(options: DevOptions) -> anyhow::Result<()> {
+    let mut signals = Signals::listen()?;
+    let backing = tokio::select! {
+        backing = Backing::start(backing_of(&options)) => backing?,
+        () = signals.next() => anyhow::bail!("stopped before it was ready"),
+    };
+    let outcome = tokio::select! {
+        outcome = serve(&options, &backing) => outcome,
+        () = signals.next() => Err(anyhow::anyhow!("stopped before it was ready")),
+    };
+    let outcome = match outcome {
+        Ok(stack) => {
+            let stopping = stack.stopping();
+            tokio::select! {
+                () = signals.next() => {}
+                () = stopping.cancelled() => {}
+            }
+            tokio::select! {
+                stopped = stack.stop() => stopped,
+                () = signals.next() => Err(anyhow::anyhow!("stopped at once, by a second signal")),
+            }
+        }
+        Err(error) => Err(error),
+    };
+    backing.stop().await;
+    outcome
+}
+
+fn backing_of(options: &DevOptions) -> BackingOptions {
+    BackingOptions {
+        database_url: options.database_url.clone(),
+        data_dir: options.data_dir.clone(),
+        kafka: options
+            .kafka
+            .clone()
+            .map_or(KafkaChoice::InProcess, KafkaChoice::Given),
+        prefix: options.prefix.clone(),
+        progress: Progress::Stderr,
+    }
+}
+
+async fn serve(options: &DevOptions, backing: &Backing) -> anyhow::Result<Stack> {
+    migrate(&backing.database_url, &backing.kafka, backing.partitions).await?;
+    seed::seed(&backing.database_url).await?;
+    let stack = Stack::start(StackOptions {
+        database_url: backing.database_url.clone(),
+        kafka: backing.kafka.clone(),
+        ports: Ports::Usual(options.port),
+        tracing: options.tracing.clone(),
+    })
+    .await?;
+    // nobody may be reading: that is no reason to stop
+    announce(&mut io::stdout().lock(), backing, &stack).ok();
+    Ok(stack)
+}
+
+fn announce(out: &mut impl Write, backing: &Backing, stack: &Stack) -> io::Result<()> {
+    let url = stack.url();
+    writeln!(out, "PostgreSQL     {}", backing.postgres_is)?;
+    writeln!(out, "Kafka          {}", backing.kafka_is)?;
+    for (name, address) in stack.addresses() {
+        let speaks = if *name == "gateway" { "http" } else { "grpc" };
+        writeln!(out, "{name:<14} {speaks}://{address}")?;
+    }
+    writeln!(out, "\nTo order, and to look at what became of it:\n")?;
+    write_try(out, &url)?;
+    writeln!(out, "\nready {url}")?;
+    out.flush()
+}
+
+/// Commands that place an order and show it.
+pub(crate) fn write_try(out: &mut impl Write, url: &str) -> io::Result<()> {
+    writeln!(
+        out,
+        r#"  curl -s {url}/v1/orders -H 'content-type: application/json' -H "idempotency-key: $(date +%s)" -d '{{
+    "userId": "alice",
+    "lines": [{{"sku": "mug-blue", "quantity": 2}}],
+    "address": {{"name": "Alice", "street": "Hauptstr. 1", "postalCode": "10115", "city": "Berlin", "country": "DE"}},
+    "paymentMethod": {{"wallet": {{}}}}
+  }}'
+  curl -s '{url}/v1/orders?userId=alice'
+  palinode saga list --server {url}"#
+    )
+}

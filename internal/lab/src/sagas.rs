@@ -1,0 +1,223 @@
+//! `palinode saga`: sagas over the gateway's REST, as tables for people or as JSON.
+
+use std::io::Write;
+
+use anyhow::Context;
+use serde_json::Value as Json;
+
+use crate::gateway::Gateway;
+
+/// What is asked about sagas.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Question {
+    /// The newest sagas, of one state or of all.
+    List {
+        /// `RUNNING`, `COMPENSATING`, `COMPLETED`, `COMPENSATED`, `NEEDS_ATTENTION`.
+        state: Option<String>,
+        /// 1 to 200.
+        limit: u32,
+    },
+    /// One saga with its steps.
+    Show(String),
+    /// What happened in one saga.
+    History(String),
+}
+
+/// How the answer looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// For people.
+    Table,
+    /// As the gateway gave it.
+    Json,
+}
+
+/// Asks the gateway and writes its answer.
+///
+/// # Errors
+/// The gateway does not answer, or knows no such saga.
+pub async fn answer(
+    gateway: &Gateway,
+    question: &Question,
+    format: Format,
+    out: &mut impl Write,
+) -> anyhow::Result<()> {
+    let path = match question {
+        Question::List { state: None, limit } => format!("/v1/sagas?pageSize={limit}"),
+        Question::List {
+            state: Some(state),
+            limit,
+        } => {
+            format!("/v1/sagas?pageSize={limit}&state=SAGA_STATE_{state}")
+        }
+        Question::Show(id) => format!("/v1/sagas/{}", checked(id)?),
+        Question::History(id) => format!("/v1/sagas/{}/history", checked(id)?),
+    };
+    let body = gateway.get(&path).await?.success()?;
+    match (format, question) {
+        (Format::Json, _) => writeln!(out, "{body:#}")?,
+        (Format::Table, Question::List { .. }) => list(&body, out)?,
+        (Format::Table, Question::Show(_)) => show(&body, out)?,
+        (Format::Table, Question::History(_)) => history(&body, out)?,
+    }
+    Ok(())
+}
+
+/// An id goes into a path: nothing else may stand there.
+fn checked(id: &str) -> anyhow::Result<palinode_values::SagaId> {
+    id.parse()
+        .with_context(|| "a saga is named by its id, which `palinode saga list` shows")
+}
+
+fn list(body: &Json, out: &mut impl Write) -> anyhow::Result<()> {
+    let sagas = body["sagas"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default();
+    let rows = sagas.iter().map(|saga| {
+        vec![
+            text(saga, "sagaId"),
+            state(saga),
+            format!("{}@{}", text(saga, "plan"), text(saga, "planVersion")),
+            text(saga, "businessKey"),
+            text(saga, "startedAt"),
+            either(text(saga, "waitsFor"), text(saga, "cause")),
+        ]
+    });
+    let heads = [
+        "saga",
+        "state",
+        "plan",
+        "order",
+        "started",
+        "waits for, or why",
+    ];
+    table(&heads, rows.collect(), out)
+}
+
+fn show(saga: &Json, out: &mut impl Write) -> anyhow::Result<()> {
+    writeln!(out, "saga      {}", text(saga, "sagaId"))?;
+    writeln!(
+        out,
+        "plan      {}@{}",
+        text(saga, "plan"),
+        text(saga, "planVersion")
+    )?;
+    writeln!(out, "order     {}", text(saga, "businessKey"))?;
+    writeln!(out, "state     {}", state(saga))?;
+    for (name, field) in [
+        ("why", "cause"),
+        ("waits for", "waitsFor"),
+        ("until", "waitUntil"),
+        ("started", "startedAt"),
+        ("changed", "updatedAt"),
+        ("trace", "traceId"),
+    ] {
+        let value = text(saga, field);
+        if !value.is_empty() {
+            writeln!(out, "{name:<9} {value}")?;
+        }
+    }
+    writeln!(out)?;
+    let steps = saga["steps"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default();
+    let rows = steps.iter().map(|step| {
+        ["name", "participant", "kind", "state", "attempts", "reason"]
+            .map(|field| text(step, field))
+            .to_vec()
+    });
+    let heads = ["step", "participant", "kind", "state", "attempts", "reason"];
+    table(&heads, rows.collect(), out)
+}
+
+fn history(body: &Json, out: &mut impl Write) -> anyhow::Result<()> {
+    let entries = body["entries"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default();
+    let rows = entries.iter().map(|entry| {
+        let effects = entry["effects"]
+            .as_array()
+            .map(Vec::as_slice)
+            .unwrap_or_default();
+        let effects: Vec<&str> = effects.iter().filter_map(Json::as_str).collect();
+        vec![
+            text(entry, "version"),
+            text(entry, "at"),
+            text(entry, "kind"),
+            text(entry, "step"),
+            text(entry, "input"),
+            text(entry, "state"),
+            effects.join(", "),
+        ]
+    });
+    let heads = ["version", "at", "kind", "step", "input", "state", "sent"];
+    table(&heads, rows.collect(), out)
+}
+
+fn state(saga: &Json) -> String {
+    text(saga, "state")
+        .trim_start_matches("SAGA_STATE_")
+        .to_owned()
+}
+
+fn either(first: String, second: String) -> String {
+    if first.is_empty() { second } else { first }
+}
+
+fn text(object: &Json, field: &str) -> String {
+    match &object[field] {
+        Json::Null => String::new(),
+        Json::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// Columns as wide as their widest cell; the last one is not padded.
+fn table(heads: &[&str], rows: Vec<Vec<String>>, out: &mut impl Write) -> anyhow::Result<()> {
+    let heads = heads.iter().map(|head| (*head).to_owned()).collect();
+    let lines: Vec<Vec<String>> = std::iter::once(heads).chain(rows).collect();
+    let width = |column: usize| {
+        let cells = lines.iter().filter_map(|line| line.get(column));
+        cells
+            .map(|cell| cell.chars().count())
+            .max()
+            .unwrap_or_default()
+    };
+    for line in &lines {
+        let mut written = String::new();
+        for (column, cell) in line.iter().enumerate() {
+            let width = width(column);
+            written.push_str(&format!("{cell:<width$}  "));
+        }
+        writeln!(out, "{}", written.trim_end())?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_list_is_a_table_with_aligned_columns() {
+        let body = json!({"sagas": [
+            {"sagaId": "0197", "plan": "place-order", "planVersion": 1, "state": "SAGA_STATE_COMPLETED",
+             "businessKey": "o-1", "startedAt": "12:00"},
+            {"sagaId": "0198", "plan": "place-order", "planVersion": 1, "state": "SAGA_STATE_RUNNING",
+             "businessKey": "o-2", "startedAt": "12:01", "waitsFor": "a reply"},
+        ]});
+        let mut out = Vec::new();
+        list(&body, &mut out).unwrap();
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            "saga  state      plan           order  started  waits for, or why\n\
+             0197  COMPLETED  place-order@1  o-1    12:00\n\
+             0198  RUNNING    place-order@1  o-2    12:01    a reply\n"
+        );
+    }
+}

@@ -1,0 +1,125 @@
+//! The demo catalogue: what can be ordered, how much there is of it, and who has money.
+
+use anyhow::Context;
+use palinode_db::Area;
+use palinode_order::Offer;
+use palinode_values::{Currency, Money};
+
+use crate::prepare::connect;
+
+/// Something to order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Article {
+    /// Stock keeping unit.
+    pub sku: &'static str,
+    /// Name.
+    pub name: &'static str,
+    /// Price of one piece in cents.
+    pub price_minor: i64,
+    /// Pieces that are put into stock once; 0: none.
+    pub stock: i64,
+}
+
+const fn article(sku: &'static str, name: &'static str, price_minor: i64, stock: i64) -> Article {
+    Article {
+        sku,
+        name,
+        price_minor,
+        stock,
+    }
+}
+
+/// Offered, and never in stock.
+pub const SOLD_OUT: &str = "sold-out";
+/// Few pieces: a hundred of them are always too many.
+pub const RARE: &str = "vase-ming";
+/// What sound orders are made of.
+pub const COMMON: [&str; 4] = ["mug-blue", "mug-red", "teapot", "tea-tray"];
+
+/// Everything that can be ordered.
+pub const ARTICLES: [Article; 6] = [
+    article("mug-blue", "Blue mug", 12_90, 1_000_000),
+    article("mug-red", "Red mug", 12_90, 1_000_000),
+    article("teapot", "Teapot", 34_50, 1_000_000),
+    article("tea-tray", "Tea tray", 19_00, 1_000_000),
+    article(RARE, "Ming vase", 8_900_00, 3),
+    article(SOLD_OUT, "Samovar", 149_00, 0),
+];
+
+/// Whose wallet never suffices: it holds half a euro.
+pub const POOR: &str = "bob";
+/// Wallets of shoppers in the demo: enough that one row is not what every payment waits for.
+pub const SHOPPERS: u32 = 16;
+/// What the rich have, in cents: some thousands of orders each.
+const RICH_MINOR: i64 = 99_000_000;
+const POOR_MINOR: i64 = 50;
+
+/// The name of a shopper of the demo.
+#[must_use]
+pub fn shopper(number: u32) -> String {
+    format!("shopper-{:02}", number % SHOPPERS + 1)
+}
+
+/// Users and what is put into their wallets once, in cents.
+#[must_use]
+pub fn wallets() -> Vec<(String, i64)> {
+    let rich = (0..SHOPPERS).map(shopper).chain(["alice".to_owned()]);
+    rich.map(|user| (user, RICH_MINOR))
+        .chain([(POOR.to_owned(), POOR_MINOR)])
+        .collect()
+}
+
+/// Puts the catalogue in, once: repeated, it adds neither stock nor money.
+///
+/// # Errors
+/// A database does not answer.
+pub async fn seed(server: &str) -> anyhow::Result<()> {
+    tokio::try_join!(offers(server), stock(server), money(server))?;
+    Ok(())
+}
+
+async fn offers(server: &str) -> anyhow::Result<()> {
+    let offers: Vec<Offer> = ARTICLES
+        .iter()
+        .map(|article| {
+            Ok(Offer {
+                sku: article.sku.parse()?,
+                name: article.name.to_owned(),
+                price: Money::new(article.price_minor, Currency::EUR),
+            })
+        })
+        .collect::<anyhow::Result<_>>()?;
+    let db = connect(server, Area::Order).await?;
+    palinode_order::seed(&db, &offers)
+        .await
+        .context("seeding offers")?;
+    db.close().await;
+    Ok(())
+}
+
+async fn stock(server: &str) -> anyhow::Result<()> {
+    let stock = ARTICLES
+        .iter()
+        .filter(|article| article.stock > 0)
+        .map(|article| Ok((article.sku.parse()?, article.stock)))
+        .collect::<anyhow::Result<Vec<_>>>()?;
+    let db = connect(server, Area::Inventory).await?;
+    palinode_inventory::seed(&db, &stock)
+        .await
+        .context("seeding stock")?;
+    db.close().await;
+    Ok(())
+}
+
+async fn money(server: &str) -> anyhow::Result<()> {
+    let wallets = wallets()
+        .into_iter()
+        .map(|(user, minor)| Ok((user.parse()?, minor)))
+        .collect::<anyhow::Result<Vec<_>>>()?;
+    let db = connect(server, Area::Payment).await?;
+    palinode_payment::seed(&db, &wallets)
+        .await
+        .context("seeding wallets")?;
+    db.close().await;
+    Ok(())
+}

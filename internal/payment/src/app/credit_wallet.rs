@@ -1,0 +1,47 @@
+use palinode_db::{Db, Error as DbError};
+use palinode_values::{Clock, Money, UserId};
+
+use crate::app::Error;
+use crate::domain::{Reason, Transfer};
+use crate::store::credits::Key;
+use crate::store::{credits, ledger, wallets};
+
+/// Puts money into a wallet, which is opened if need be, and returns its balance.
+///
+/// With a `key`, a repeat of the same credit adds nothing. `amount` is more than zero.
+///
+/// # Errors
+/// `IDEMPOTENCY_KEY_REUSED`: the key came with another credit. `CURRENCY_MISMATCH`: the wallet is
+/// kept in another currency.
+pub(crate) async fn credit_wallet(
+    db: &Db,
+    clock: &Clock,
+    user: &UserId,
+    amount: Money,
+    key: Option<&str>,
+) -> Result<Money, Error> {
+    db.run_tx("payment.credit_wallet", async |mut tx| {
+        if let Some(key) = key {
+            match credits::take_key(&mut tx, key, user, amount).await? {
+                Key::New => {}
+                Key::Repeated => {
+                    let gone = || DbError::inconsistent("wallet", "user_id", user, "is gone");
+                    let balance = wallets::find(tx.conn(), user).await?.ok_or_else(gone)?;
+                    return Ok((tx, balance));
+                }
+                Key::Reused => {
+                    let words = "the idempotency key came with another credit before";
+                    return Err(Error::refused(Reason::KeyReused, words));
+                }
+            }
+        }
+        let Some(balance) = wallets::credit(&mut tx, user, amount).await? else {
+            let words = format!("the wallet of {user} is not kept in {}", amount.currency);
+            return Err(Error::refused(Reason::CurrencyMismatch, words));
+        };
+        let transfer = Transfer::credit(user.clone(), amount);
+        ledger::append(&mut tx, clock, &[transfer]).await?;
+        Ok((tx, balance))
+    })
+    .await
+}

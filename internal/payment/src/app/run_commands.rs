@@ -1,0 +1,193 @@
+use std::collections::BTreeSet;
+
+use chrono::TimeDelta;
+use palinode_db::{Error, Tx};
+use palinode_participant::{Decided, Outcome, Task};
+use palinode_saga::guard::Pending;
+use palinode_values::{Clock, PaymentId, Timestamp};
+use uuid::Uuid;
+
+use crate::convert;
+use crate::domain::{Book, Command, Decision, Method, Payment, Reason, Request, Source, State};
+use crate::store::intents::{Intent, Kind};
+use crate::store::payments::Change;
+use crate::store::{intents, ledger, payments, wallets};
+
+/// When an answer of the card processor is expected at the latest.
+const CARD_ANSWER: TimeDelta = TimeDelta::seconds(10);
+
+/// What came of a batch of commands.
+#[derive(Debug)]
+pub(crate) struct Ran {
+    /// One for each command, same order.
+    pub(crate) decided: Vec<Decided>,
+    /// Whether the card processor is to be called.
+    pub(crate) asks_processor: bool,
+}
+
+/// Does a batch of commands in the open transaction: wallets here and now; for cards the intents
+/// are written, from which the calls are made after the commit.
+pub(crate) async fn run_commands(
+    mut tx: Tx,
+    clock: &Clock,
+    tasks: &[Task<Command>],
+    now: Timestamp,
+) -> Result<(Tx, Ran), Error> {
+    let requests: Vec<Request> = tasks.iter().map(|task| request(task, clock)).collect();
+    let mut book = open_book(&mut tx, &requests).await?;
+    let decisions = book.decide(&requests);
+    let intents: Vec<Intent> = tasks
+        .iter()
+        .zip(&decisions)
+        .filter_map(|(task, decision)| intent(task, decision))
+        .collect();
+
+    let changed = book.changed();
+    let changes: Vec<Change<'_>> = changed
+        .iter()
+        .map(|(payment, expected)| Change {
+            payment,
+            expected,
+            reference: None,
+        })
+        .collect();
+    wallets::add(&mut tx, &book.deltas().collect::<Vec<_>>()).await?;
+    payments::insert(&mut tx, &book.inserted()).await?;
+    payments::change(&mut tx, &changes).await?;
+    ledger::append(&mut tx, clock, book.transfers()).await?;
+    intents::insert(&mut tx, &intents).await?;
+
+    let decided = decisions
+        .into_iter()
+        .map(|decision| decided(decision, now))
+        .collect();
+    Ok((
+        tx,
+        Ran {
+            decided,
+            asks_processor: !intents.is_empty(),
+        },
+    ))
+}
+
+fn request(task: &Task<Command>, clock: &Clock) -> Request {
+    match &task.command {
+        Command::Refund { order_id } => Request::Refund(*order_id),
+        Command::Charge {
+            order_id,
+            user_id,
+            method,
+            total,
+        } => Request::Charge(Payment {
+            id: PaymentId::new(clock),
+            order_id: *order_id,
+            saga_id: task.saga.saga_id,
+            user_id: user_id.clone(),
+            amount: *total,
+            source: match method {
+                Method::Wallet => Source::Wallet,
+                Method::Card { token } => Source::Card {
+                    token: token.clone(),
+                    key: task.step_key,
+                },
+            },
+            state: State::Pending,
+        }),
+    }
+}
+
+/// Locks what the requests are about: payments by order, then wallets by user.
+async fn open_book(tx: &mut Tx, requests: &[Request]) -> Result<Book, Error> {
+    let orders: BTreeSet<Uuid> = requests
+        .iter()
+        .map(|request| match request {
+            Request::Charge(payment) => payment.order_id.0,
+            Request::Refund(order) => order.0,
+        })
+        .collect();
+    let stored = payments::lock_by_order(tx, &orders.into_iter().collect::<Vec<_>>()).await?;
+    let asked = requests.iter().filter_map(|request| match request {
+        Request::Charge(payment) => Some(payment),
+        Request::Refund(_) => None,
+    });
+    let users: BTreeSet<String> = stored
+        .iter()
+        .chain(asked)
+        .filter(|payment| payment.source == Source::Wallet)
+        .map(|payment| payment.user_id.to_string())
+        .collect();
+    let wallets = wallets::lock(tx, &users.into_iter().collect::<Vec<_>>()).await?;
+    Ok(Book::new(wallets, stored))
+}
+
+fn intent(task: &Task<Command>, decision: &Decision) -> Option<Intent> {
+    let (payment, kind) = match decision {
+        Decision::AskCharge(payment) => (payment, Kind::Charge),
+        Decision::AskRefund(payment) => (payment, Kind::Refund),
+        Decision::Captured(_)
+        | Decision::Declined(..)
+        | Decision::Refunded(_)
+        | Decision::Refused(_)
+        | Decision::NothingToRefund => return None,
+    };
+    Some(Intent {
+        payment_id: payment.id,
+        kind,
+        step_key: task.step_key,
+        saga_id: task.saga.saga_id,
+        step: task.saga.step.clone(),
+    })
+}
+
+fn decided(decision: Decision, now: Timestamp) -> Decided {
+    match decision {
+        Decision::Captured(payment) => Decided {
+            outcome: Outcome::Done {
+                output: Some(convert::charge_output(&payment)),
+            },
+            events: vec![convert::charged(&payment)],
+        },
+        Decision::Declined(payment, reason) => Decided {
+            outcome: Outcome::Failed {
+                reason: reason.as_str().to_owned(),
+                detail: words(&payment, reason),
+            },
+            events: vec![convert::declined(&payment, reason)],
+        },
+        Decision::AskCharge(_) | Decision::AskRefund(_) => Decided::quietly(Outcome::Pending {
+            until: now + CARD_ANSWER,
+            how: Pending::Called,
+        }),
+        Decision::Refunded(payment) => Decided {
+            outcome: Outcome::Undone,
+            events: vec![convert::refunded(&payment)],
+        },
+        Decision::Refused(reason) => Decided::quietly(Outcome::Failed {
+            reason: reason.as_str().to_owned(),
+            detail: "the order has a payment of another saga".to_owned(),
+        }),
+        Decision::NothingToRefund => Decided::quietly(Outcome::CannotUndo {
+            reason: Reason::NotCaptured.as_str().to_owned(),
+            detail: "no money of the order is held".to_owned(),
+        }),
+    }
+}
+
+fn words(payment: &Payment, reason: Reason) -> String {
+    let Payment {
+        user_id, amount, ..
+    } = payment;
+    match reason {
+        Reason::InsufficientFunds => format!("the wallet of {user_id} holds less than {amount}"),
+        Reason::NoWallet => format!("{user_id} has no wallet"),
+        Reason::CurrencyMismatch => {
+            format!("the wallet of {user_id} is not kept in {}", amount.currency)
+        }
+        Reason::CardDeclined
+        | Reason::AlreadyCharged
+        | Reason::RefundDeclined
+        | Reason::NotCaptured
+        | Reason::KeyReused
+        | Reason::PaymentNotFound => format!("the payment of {amount} was declined"),
+    }
+}

@@ -1,0 +1,259 @@
+use palinode_messaging::{Topic, events_of};
+use palinode_participant::{Event, Output};
+use palinode_pb::cardprocessor::v1 as processor;
+use palinode_pb::google::r#type::Money as PbMoney;
+use palinode_pb::payment::v1 as pb;
+use palinode_rpc::Violations;
+use palinode_values::{Currency, Money, OrderId, PaymentId, Timestamp, UserId};
+use prost::{Message, Name};
+use prost_types::Timestamp as PbTimestamp;
+use uuid::Uuid;
+
+use crate::clients::Answer;
+use crate::domain::{Command, Method, Payment, Reason, Source, State};
+
+/// A credit at the most: a million of the currency. A sum of balances stays far from 64 bits.
+const CREDIT_MINOR_MAX: i64 = 100_000_000;
+const CARD_TOKEN_LEN_MAX: usize = 128;
+
+/// Reads a command. The words of the error tell what is wrong with the record.
+pub(crate) fn command(kind: &str, body: &[u8]) -> Result<Command, String> {
+    if kind == pb::ChargePayment::full_name() {
+        charge(pb::ChargePayment::decode(body).map_err(|e| e.to_string())?)
+    } else if kind == pb::RefundPayment::full_name() {
+        let refund = pb::RefundPayment::decode(body).map_err(|e| e.to_string())?;
+        Ok(Command::Refund {
+            order_id: parsed(&refund.order_id)?,
+        })
+    } else {
+        Err(format!("{kind} is no command of payment"))
+    }
+}
+
+fn charge(charge: pb::ChargePayment) -> Result<Command, String> {
+    use pb::payment_method::Method as PbMethod;
+    let total = money(charge.total.ok_or("the total is missing")?).map_err(|e| e.to_string())?;
+    if total.minor < 1 {
+        return Err(format!("the total {total} is not more than zero"));
+    }
+    let method = match charge.payment_method.and_then(|choice| choice.method) {
+        Some(PbMethod::Wallet(_)) => Method::Wallet,
+        Some(PbMethod::Card(card)) => Method::Card {
+            token: token(card.token)?,
+        },
+        None => return Err("the payment method is missing".to_owned()),
+    };
+    Ok(Command::Charge {
+        order_id: parsed::<OrderId>(&charge.order_id)?,
+        user_id: parsed::<UserId>(&charge.user_id)?,
+        method,
+        total,
+    })
+}
+
+/// The processor would refuse any other token for good, as malformed.
+fn token(token: String) -> Result<String, String> {
+    let well_formed = (1..=CARD_TOKEN_LEN_MAX).contains(&token.len())
+        && token.bytes().all(|byte| byte.is_ascii_graphic());
+    if well_formed {
+        Ok(token)
+    } else {
+        Err("the card token is malformed".to_owned())
+    }
+}
+
+fn parsed<T: std::str::FromStr<Err: ToString>>(text: &str) -> Result<T, String> {
+    text.parse().map_err(|error: T::Err| error.to_string())
+}
+
+/// The output of a charge.
+pub(crate) fn charge_output(payment: &Payment) -> Output {
+    Output::of(&pb::ChargePaymentResult {
+        payment_id: payment.id.to_string(),
+    })
+}
+
+pub(crate) fn charged(payment: &Payment) -> Event {
+    let event = pb::PaymentCharged {
+        payment_id: payment.id.to_string(),
+        order_id: payment.order_id.to_string(),
+        user_id: payment.user_id.to_string(),
+        amount: Some(pb_money(payment.amount)),
+    };
+    Event::of(events(), payment.id.key(), &event)
+}
+
+pub(crate) fn declined(payment: &Payment, reason: Reason) -> Event {
+    let event = pb::PaymentDeclined {
+        payment_id: payment.id.to_string(),
+        order_id: payment.order_id.to_string(),
+        reason: reason.as_str().to_owned(),
+    };
+    Event::of(events(), payment.id.key(), &event)
+}
+
+pub(crate) fn refunded(payment: &Payment) -> Event {
+    let event = pb::PaymentRefunded {
+        payment_id: payment.id.to_string(),
+        order_id: payment.order_id.to_string(),
+        amount: Some(pb_money(payment.amount)),
+    };
+    Event::of(events(), payment.id.key(), &event)
+}
+
+fn events() -> Topic {
+    events_of("payment").expect("payment has a topic of events")
+}
+
+pub(crate) fn user_id(text: &str) -> Result<UserId, Violations> {
+    text.parse::<UserId>()
+        .map_err(|error| Violations::of("user_id", "INVALID_ID", error.to_string()))
+}
+
+pub(crate) fn payment_id(text: &str) -> Result<PaymentId, Violations> {
+    text.parse::<PaymentId>()
+        .map_err(|error| Violations::of("payment_id", "INVALID_ID", error.to_string()))
+}
+
+/// User and amount of a credit.
+pub(crate) fn credit(request: pb::CreditWalletRequest) -> Result<(UserId, Money), Violations> {
+    let mut violations = Violations::new();
+    let user = violations.check("user_id", "INVALID_ID", request.user_id.parse::<UserId>());
+    let amount = match request.amount.map(money) {
+        Some(Ok(amount)) => Some(amount),
+        Some(Err(error)) => {
+            violations.add("amount", "INVALID_MONEY", format!("is malformed: {error}"));
+            None
+        }
+        None => {
+            violations.add("amount", "REQUIRED", "is missing");
+            None
+        }
+    };
+    if let Some(amount) = amount {
+        if amount.currency != Currency::EUR {
+            violations.add(
+                "amount.currency_code",
+                "UNSUPPORTED_CURRENCY",
+                "must be EUR",
+            );
+        }
+        if !(1..=CREDIT_MINOR_MAX).contains(&amount.minor) {
+            violations.add("amount", "OUT_OF_RANGE", "must be 0.01 to 1000000.00");
+        }
+    }
+    match (user, amount) {
+        (Some(user), Some(amount)) if violations.is_empty() => Ok((user, amount)),
+        _ => Err(violations),
+    }
+}
+
+pub(crate) fn wallet(user: &UserId, balance: Money) -> pb::Wallet {
+    pb::Wallet {
+        user_id: user.to_string(),
+        balance: Some(pb_money(balance)),
+    }
+}
+
+pub(crate) fn payment(payment: &Payment, created_at: Timestamp) -> pb::Payment {
+    let state = match payment.state {
+        State::Pending => pb::PaymentState::Pending,
+        State::Captured => pb::PaymentState::Captured,
+        State::Declined(_) => pb::PaymentState::Declined,
+        State::Refunding => pb::PaymentState::Refunding,
+        State::Refunded => pb::PaymentState::Refunded,
+    };
+    let method = match payment.source {
+        Source::Wallet => "wallet",
+        Source::Card { .. } => "card",
+    };
+    pb::Payment {
+        payment_id: payment.id.to_string(),
+        order_id: payment.order_id.to_string(),
+        user_id: payment.user_id.to_string(),
+        amount: Some(pb_money(payment.amount)),
+        method: method.to_owned(),
+        state: state.into(),
+        reason: payment
+            .state
+            .reason()
+            .map(Reason::as_str)
+            .unwrap_or_default()
+            .to_owned(),
+        created_at: Some(PbTimestamp {
+            seconds: created_at.timestamp(),
+            nanos: i32::try_from(created_at.timestamp_subsec_nanos()).unwrap_or_default(),
+        }),
+    }
+}
+
+fn money(money: PbMoney) -> Result<Money, palinode_values::MoneyError> {
+    let currency = money.currency_code.parse()?;
+    Money::from_units_and_nanos(money.units, money.nanos, currency)
+}
+
+fn pb_money(money: Money) -> PbMoney {
+    let (units, nanos) = money.to_units_and_nanos();
+    PbMoney {
+        currency_code: money.currency.to_string(),
+        units,
+        nanos,
+    }
+}
+
+pub(crate) fn charge_request(key: Uuid, token: &str, amount: Money) -> processor::ChargeRequest {
+    processor::ChargeRequest {
+        idempotency_key: key.to_string(),
+        card_token: token.to_owned(),
+        amount_minor: amount.minor,
+        currency: amount.currency.to_string(),
+    }
+}
+
+pub(crate) fn refund_request(key: Uuid, charge_key: Uuid) -> processor::RefundRequest {
+    processor::RefundRequest {
+        idempotency_key: key.to_string(),
+        charge_key: charge_key.to_string(),
+    }
+}
+
+pub(crate) fn look_up_request(key: Uuid) -> processor::LookupRequest {
+    processor::LookupRequest {
+        idempotency_key: key.to_string(),
+    }
+}
+
+/// `None`: the answer says neither yes nor no.
+pub(crate) fn charge_answer(response: processor::ChargeResponse) -> Option<Answer> {
+    answer(
+        response.outcome(),
+        response.charge_id.clone(),
+        response.decline_code.clone(),
+    )
+}
+
+/// `None`: the answer says neither yes nor no.
+pub(crate) fn refund_answer(response: processor::RefundResponse) -> Option<Answer> {
+    answer(
+        response.outcome(),
+        response.refund_id.clone(),
+        response.decline_code.clone(),
+    )
+}
+
+/// `None`: the key was never seen, or the answer says neither yes nor no.
+pub(crate) fn look_up_answer(response: processor::LookupResponse) -> Option<Answer> {
+    let outcome = response.outcome();
+    response
+        .found
+        .then(|| answer(outcome, response.reference, String::new()))
+        .flatten()
+}
+
+fn answer(outcome: processor::Outcome, reference: String, code: String) -> Option<Answer> {
+    match outcome {
+        processor::Outcome::Approved => Some(Answer::Approved { reference }),
+        processor::Outcome::Declined => Some(Answer::Declined { code }),
+        processor::Outcome::Unspecified => None,
+    }
+}

@@ -1,0 +1,13 @@
+#![warn(clippy::wildcard_enum_match_arm)]
+
+mod book;
+mod command;
+mod ledger;
+mod payment;
+mod reason;
+
+pub(crate) use book::{Book, Decision, Request};
+pub(crate) use command::{Command, Method};
+pub(crate) use ledger::Transfer;
+pub(crate) use payment::{Event, Payment, Source, State};
+pub(crate) use reason::Reason;

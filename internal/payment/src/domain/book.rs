@@ -1,0 +1,193 @@
+use std::collections::{BTreeMap, HashMap};
+
+use palinode_values::{Money, OrderId, UserId};
+
+use crate::domain::{Event, Payment, Reason, Source, State, Transfer};
+
+/// What a command asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Request {
+    /// Take the money: the payment as it is asked for, pending.
+    Charge(Payment),
+    /// Give it back.
+    Refund(OrderId),
+}
+
+/// What becomes of a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Decision {
+    /// The wallet is debited.
+    Captured(Payment),
+    /// Nothing is taken; the payment says why.
+    Declined(Payment, Reason),
+    /// The card processor is to be asked for the charge.
+    AskCharge(Payment),
+    /// The wallet is credited again.
+    Refunded(Payment),
+    /// The card processor is to be asked for the refund.
+    AskRefund(Payment),
+    /// Another saga's payment of the order stands in the way; nothing is written.
+    Refused(Reason),
+    /// There is nothing that could be given back; nothing is written.
+    NothingToRefund,
+}
+
+/// The rows that a batch of requests is about: held by its transaction, changed in memory, and
+/// written back as a whole.
+#[derive(Debug, Default)]
+pub(crate) struct Book {
+    wallets: HashMap<UserId, Money>,
+    payments: HashMap<OrderId, Entry>,
+    /// Orders whose payment is new, in the order of arrival.
+    new: Vec<OrderId>,
+    /// What each wallet gains or loses, in minor units.
+    deltas: BTreeMap<UserId, i64>,
+    transfers: Vec<Transfer>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    payment: Payment,
+    /// As it stands in the database; `None`: it is not there yet.
+    stored: Option<State>,
+}
+
+impl Book {
+    pub(crate) fn new(wallets: Vec<(UserId, Money)>, payments: Vec<Payment>) -> Self {
+        let entry = |payment: Payment| {
+            let stored = Some(payment.state.clone());
+            (payment.order_id, Entry { payment, stored })
+        };
+        Self {
+            wallets: wallets.into_iter().collect(),
+            payments: payments.into_iter().map(entry).collect(),
+            ..Self::default()
+        }
+    }
+
+    /// Decides `requests` in slice order; each sees what those before it took and gave back.
+    ///
+    /// Shape: one decision for each request, same order.
+    pub(crate) fn decide(&mut self, requests: &[Request]) -> Vec<Decision> {
+        requests
+            .iter()
+            .map(|request| match request {
+                Request::Charge(payment) => self.charge(payment.clone()),
+                Request::Refund(order) => self.refund(*order),
+            })
+            .collect()
+    }
+
+    /// Payments that are to be inserted, in the order of arrival.
+    pub(crate) fn inserted(&self) -> Vec<&Payment> {
+        self.new
+            .iter()
+            .filter_map(|order| self.payments.get(order))
+            .map(|e| &e.payment)
+            .collect()
+    }
+
+    /// Stored payments whose state has changed, with the state that is expected to stand there.
+    pub(crate) fn changed(&self) -> Vec<(&Payment, &State)> {
+        self.payments
+            .values()
+            .filter_map(|entry| Some((&entry.payment, entry.stored.as_ref()?)))
+            .filter(|(payment, stored)| payment.state != **stored)
+            .collect()
+    }
+
+    /// What each wallet gains or loses in minor units, in key order.
+    pub(crate) fn deltas(&self) -> impl Iterator<Item = (&UserId, i64)> {
+        self.deltas
+            .iter()
+            .map(|(user, delta)| (user, *delta))
+            .filter(|(_, delta)| *delta != 0)
+    }
+
+    /// What moved, in the order of arrival.
+    pub(crate) fn transfers(&self) -> &[Transfer] {
+        &self.transfers
+    }
+
+    fn charge(&mut self, mut payment: Payment) -> Decision {
+        if self.payments.contains_key(&payment.order_id) {
+            return Decision::Refused(Reason::AlreadyCharged);
+        }
+        let decision = match payment.source {
+            Source::Card { .. } => Decision::AskCharge(payment.clone()),
+            Source::Wallet => match self.take(&payment.user_id, payment.amount) {
+                Ok(()) => {
+                    payment = applied(payment, Event::Taken);
+                    self.transfers.push(Transfer::charge(&payment));
+                    Decision::Captured(payment.clone())
+                }
+                Err(reason) => {
+                    payment = applied(payment, Event::Refused(reason));
+                    Decision::Declined(payment.clone(), reason)
+                }
+            },
+        };
+        self.new.push(payment.order_id);
+        self.payments.insert(
+            payment.order_id,
+            Entry {
+                payment,
+                stored: None,
+            },
+        );
+        decision
+    }
+
+    fn refund(&mut self, order: OrderId) -> Decision {
+        let Some(entry) = self.payments.get_mut(&order) else {
+            return Decision::NothingToRefund;
+        };
+        let event = match entry.payment.source {
+            Source::Card { .. } => Event::RefundAsked,
+            Source::Wallet => Event::PaidBack,
+        };
+        // a refunding payment takes PaidBack from the processor's answer, not from a command
+        if entry.payment.state != State::Captured || entry.payment.apply(event).is_err() {
+            return Decision::NothingToRefund;
+        }
+        let payment = entry.payment.clone();
+        match payment.source {
+            Source::Card { .. } => Decision::AskRefund(payment),
+            Source::Wallet => {
+                self.give(&payment.user_id, payment.amount);
+                self.transfers.push(Transfer::refund(&payment));
+                Decision::Refunded(payment)
+            }
+        }
+    }
+
+    fn take(&mut self, user: &UserId, amount: Money) -> Result<(), Reason> {
+        let balance = self.wallets.get_mut(user).ok_or(Reason::NoWallet)?;
+        if balance.currency != amount.currency {
+            return Err(Reason::CurrencyMismatch);
+        }
+        if balance.minor < amount.minor {
+            return Err(Reason::InsufficientFunds);
+        }
+        balance.minor -= amount.minor;
+        *self.deltas.entry(user.clone()).or_default() -= amount.minor;
+        Ok(())
+    }
+
+    fn give(&mut self, user: &UserId, amount: Money) {
+        if let Some(balance) = self.wallets.get_mut(user) {
+            balance.minor = balance.minor.saturating_add(amount.minor);
+        }
+        *self.deltas.entry(user.clone()).or_default() += amount.minor;
+    }
+}
+
+fn applied(mut payment: Payment, event: Event) -> Payment {
+    payment
+        .apply(event)
+        .expect("a new payment may be taken or refused");
+    payment
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,159 @@
+use std::collections::BTreeMap;
+
+use palinode_values::{Clock, Currency, PaymentId, SagaId};
+use proptest::prelude::*;
+use uuid::Uuid;
+
+use super::*;
+use crate::domain::ledger::Account;
+
+fn eur(minor: i64) -> Money {
+    Money::new(minor, Currency::EUR)
+}
+
+fn user(name: &str) -> UserId {
+    name.parse().unwrap()
+}
+
+fn order(number: u128) -> OrderId {
+    OrderId(Uuid::from_u128(number))
+}
+
+fn charge(number: u128, name: &str, minor: i64, source: Source) -> Request {
+    Request::Charge(Payment {
+        id: PaymentId(Uuid::from_u128(number)),
+        order_id: order(number),
+        saga_id: SagaId::new(&Clock::system()),
+        user_id: user(name),
+        amount: eur(minor),
+        source,
+        state: State::Pending,
+    })
+}
+
+fn card() -> Source {
+    Source::Card {
+        token: "tok_ok".to_owned(),
+        key: Uuid::nil(),
+    }
+}
+
+fn name_of(decision: &Decision) -> &'static str {
+    match decision {
+        Decision::Captured(_) => "captured",
+        Decision::Declined(_, reason) | Decision::Refused(reason) => reason.as_str(),
+        Decision::AskCharge(_) => "ask charge",
+        Decision::Refunded(_) => "refunded",
+        Decision::AskRefund(_) => "ask refund",
+        Decision::NothingToRefund => "nothing to refund",
+    }
+}
+
+#[test]
+fn requests_are_decided_in_arrival_order_against_the_running_balance() {
+    let mut book = Book::new(vec![(user("alice"), eur(1_000))], Vec::new());
+    let decisions = book.decide(&[
+        charge(1, "alice", 700, Source::Wallet),
+        charge(2, "alice", 400, Source::Wallet), // 300 are left
+        charge(3, "alice", 300, Source::Wallet),
+        Request::Refund(order(1)),
+        charge(4, "alice", 700, Source::Wallet), // of what came back
+        charge(4, "alice", 1, Source::Wallet),
+        charge(5, "bob", 1, Source::Wallet),
+        charge(6, "bob", 1, card()),
+        Request::Refund(order(2)), // it was declined
+        Request::Refund(order(6)), // it is not captured yet
+        Request::Refund(order(7)),
+    ]);
+    let names: Vec<_> = decisions.iter().map(name_of).collect();
+    assert_eq!(
+        names,
+        [
+            "captured",
+            "INSUFFICIENT_FUNDS",
+            "captured",
+            "refunded",
+            "captured",
+            "ALREADY_CHARGED",
+            "NO_WALLET",
+            "ask charge",
+            "nothing to refund",
+            "nothing to refund",
+            "nothing to refund",
+        ]
+    );
+    assert_eq!(
+        book.deltas().collect::<Vec<_>>(),
+        [(&user("alice"), -1_000)]
+    );
+    assert_eq!(book.inserted().len(), 6);
+    assert!(book.changed().is_empty()); // nothing was stored before
+}
+
+#[test]
+fn a_card_is_asked_for_the_refund_of_a_captured_payment() {
+    let Request::Charge(mut payment) = charge(1, "alice", 5, card()) else {
+        unreachable!()
+    };
+    payment.apply(Event::Taken).unwrap();
+    let mut book = Book::new(Vec::new(), vec![payment]);
+    let decisions = book.decide(&[Request::Refund(order(1)), Request::Refund(order(1))]);
+    assert_eq!(
+        decisions.iter().map(name_of).collect::<Vec<_>>(),
+        ["ask refund", "nothing to refund"]
+    );
+    let changed = book.changed();
+    assert_eq!(changed.len(), 1);
+    assert_eq!(
+        (&changed[0].0.state, changed[0].1),
+        (&State::Refunding, &State::Captured)
+    );
+    assert!(book.transfers().is_empty()); // the money has not moved
+}
+
+#[test]
+fn an_amount_in_another_currency_is_refused() {
+    let dollars = Money::new(1_000, "USD".parse().unwrap());
+    let mut book = Book::new(vec![(user("alice"), dollars)], Vec::new());
+    let decisions = book.decide(&[charge(1, "alice", 1, Source::Wallet)]);
+    assert_eq!(name_of(&decisions[0]), "CURRENCY_MISMATCH");
+}
+
+proptest! {
+    #[test]
+    fn money_is_conserved_and_no_balance_falls_below_zero(
+        balances in prop::collection::vec(0..2_000_i64, 3),
+        requests in prop::collection::vec((0..12_u128, 0..4_usize, 1..900_i64, any::<bool>()), 0..60),
+    ) {
+        let names = ["alice", "bob", "carol", "nobody"];
+        let opened = names.iter().zip(&balances).map(|(name, minor)| (user(name), eur(*minor)));
+        let mut book = Book::new(opened.collect(), Vec::new());
+        let requests: Vec<_> = requests
+            .into_iter()
+            .map(|(number, who, minor, is_refund)| match is_refund {
+                true => Request::Refund(order(number)),
+                false => charge(number, names[who], minor, Source::Wallet),
+            })
+            .collect();
+        let decisions = book.decide(&requests);
+        prop_assert_eq!(decisions.len(), requests.len());
+
+        let mut sums = BTreeMap::<&Account, i64>::new();
+        for transfer in book.transfers() {
+            let entries = transfer.entries();
+            prop_assert_eq!(entries.iter().map(|(_, amount)| amount.minor).sum::<i64>(), 0);
+            for (account, amount) in entries {
+                *sums.entry(account).or_default() += amount.minor;
+            }
+        }
+        for (name, before) in names.iter().zip(&balances) {
+            let delta = book.deltas.get(&user(name)).copied().unwrap_or_default();
+            prop_assert!(before + delta >= 0);
+            let account = Account::Wallet(user(name));
+            prop_assert_eq!(sums.get(&account).copied().unwrap_or_default(), delta);
+        }
+        let captured = book.inserted().iter().filter(|p| p.state == State::Captured)
+            .map(|p| p.amount.minor).sum::<i64>();
+        prop_assert_eq!(sums.get(&Account::Shop).copied().unwrap_or_default(), captured);
+    }
+}

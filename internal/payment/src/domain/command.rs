@@ -1,0 +1,22 @@
+use palinode_values::{Money, OrderId, UserId};
+
+/// What a saga asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Command {
+    /// Take the money of an order.
+    Charge {
+        order_id: OrderId,
+        user_id: UserId,
+        method: Method,
+        total: Money,
+    },
+    /// Give it back.
+    Refund { order_id: OrderId },
+}
+
+/// How an order is paid.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Method {
+    Wallet,
+    Card { token: String },
+}

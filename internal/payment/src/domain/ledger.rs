@@ -1,0 +1,109 @@
+use std::fmt;
+
+use palinode_values::{Money, PaymentId, UserId};
+
+use crate::domain::{Payment, Source};
+
+/// An account of the ledger. More than zero is in its favour.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Account {
+    /// A user's money with us.
+    Wallet(UserId),
+    /// Revenue.
+    Shop,
+    /// What the card processor owes us: less than zero by that.
+    Processor,
+    /// Where credits of wallets come from.
+    Funding,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TransferKind {
+    Credit,
+    Charge,
+    Refund,
+}
+
+/// Money on its way from one account to another; its two entries sum to zero by construction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Transfer {
+    pub(crate) kind: TransferKind,
+    pub(crate) payment_id: Option<PaymentId>,
+    from: Account,
+    to: Account,
+    amount: Money,
+}
+
+impl Transfer {
+    /// Puts `amount`, more than zero, into a wallet.
+    pub(crate) fn credit(user: UserId, amount: Money) -> Self {
+        let (from, to) = (Account::Funding, Account::Wallet(user));
+        Self {
+            kind: TransferKind::Credit,
+            payment_id: None,
+            from,
+            to,
+            amount,
+        }
+    }
+
+    /// Takes the money of a payment.
+    pub(crate) fn charge(payment: &Payment) -> Self {
+        let from = match &payment.source {
+            Source::Wallet => Account::Wallet(payment.user_id.clone()),
+            Source::Card { .. } => Account::Processor,
+        };
+        Self {
+            kind: TransferKind::Charge,
+            payment_id: Some(payment.id),
+            from,
+            to: Account::Shop,
+            amount: payment.amount,
+        }
+    }
+
+    /// Gives it back: the charge, reversed.
+    pub(crate) fn refund(payment: &Payment) -> Self {
+        let Self {
+            payment_id,
+            from,
+            to,
+            amount,
+            ..
+        } = Self::charge(payment);
+        Self {
+            kind: TransferKind::Refund,
+            payment_id,
+            from: to,
+            to: from,
+            amount,
+        }
+    }
+
+    /// The two entries: account and signed minor units.
+    pub(crate) fn entries(&self) -> [(&Account, Money); 2] {
+        let taken = Money::new(-self.amount.minor, self.amount.currency);
+        [(&self.from, taken), (&self.to, self.amount)]
+    }
+}
+
+impl fmt::Display for Account {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Wallet(user) => write!(f, "wallet:{user}"),
+            Self::Shop => f.write_str("shop"),
+            Self::Processor => f.write_str("processor"),
+            Self::Funding => f.write_str("funding"),
+        }
+    }
+}
+
+impl TransferKind {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Credit => "credit",
+            Self::Charge => "charge",
+            Self::Refund => "refund",
+        }
+    }
+}

@@ -1,0 +1,222 @@
+use std::time::Duration;
+
+use palinode_db::{Db, Error, Tx};
+use palinode_saga::Direction;
+use palinode_values::{PaymentId, SagaId};
+use uuid::Uuid;
+
+use super::payments::Row;
+use crate::domain::Payment;
+
+/// What the card processor is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Kind {
+    /// Settles the step forward.
+    Charge,
+    /// Settles it backward.
+    Refund,
+}
+
+/// A call that is owed to the card processor.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Intent {
+    pub(crate) payment_id: PaymentId,
+    pub(crate) kind: Kind,
+    /// Idempotency key at the processor.
+    pub(crate) step_key: Uuid,
+    pub(crate) saga_id: SagaId,
+    pub(crate) step: String,
+}
+
+/// An intent that is due, under a lease.
+#[derive(Debug, Clone)]
+pub(crate) struct Due {
+    pub(crate) intent: Intent,
+    pub(crate) payment: Payment,
+    /// Calls begun, this one among them.
+    pub(crate) attempts: u32,
+    /// The processor may have forgotten the key: it may only be looked up.
+    pub(crate) is_old: bool,
+}
+
+impl Kind {
+    pub(crate) fn direction(self) -> Direction {
+        match self {
+            Self::Charge => Direction::Forward,
+            Self::Refund => Direction::Backward,
+        }
+    }
+
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Charge => "charge",
+            Self::Refund => "refund",
+        }
+    }
+
+    fn read(text: &str, id: Uuid) -> Result<Self, Error> {
+        match text {
+            "charge" => Ok(Self::Charge),
+            "refund" => Ok(Self::Refund),
+            _ => Err(Error::inconsistent("card_intent", "kind", id, "unknown")),
+        }
+    }
+}
+
+/// Writes intents, due at once.
+pub(crate) async fn insert(tx: &mut Tx, intents: &[Intent]) -> Result<(), Error> {
+    if intents.is_empty() {
+        return Ok(());
+    }
+    let payments: Vec<Uuid> = intents.iter().map(|i| i.payment_id.0).collect();
+    let kinds: Vec<String> = intents.iter().map(|i| i.kind.as_str().to_owned()).collect();
+    let keys: Vec<Uuid> = intents.iter().map(|i| i.step_key).collect();
+    let sagas: Vec<Uuid> = intents.iter().map(|i| i.saga_id.0).collect();
+    let steps: Vec<String> = intents.iter().map(|i| i.step.clone()).collect();
+    sqlx::query!(
+        "INSERT INTO card_intent (payment_id, kind, step_key, saga_id, step)
+         SELECT * FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::uuid[], $5::text[])",
+        &payments,
+        &kinds,
+        &keys,
+        &sagas,
+        &steps,
+    )
+    .execute(tx.conn())
+    .await?;
+    Ok(())
+}
+
+/// Takes up to `limit` due intents, oldest first, and leases them: they are due again after
+/// `lease`, so a crash of the taker only delays them. A statement of its own: no lock outlives it.
+///
+/// Older than `key_age_max` the processor may have forgotten the key.
+pub(crate) async fn take_due(
+    db: &Db,
+    limit: usize,
+    lease: Duration,
+    key_age_max: Duration,
+) -> Result<Vec<Due>, Error> {
+    let rows = sqlx::query!(
+        r#"WITH due AS (
+             SELECT payment_id, kind FROM card_intent
+              WHERE next_try_at <= now()
+              ORDER BY next_try_at LIMIT $1
+              FOR UPDATE SKIP LOCKED -- two takers share the work instead of waiting
+           )
+           UPDATE card_intent i
+              SET next_try_at = now() + make_interval(secs => $2), attempts = i.attempts + 1
+             FROM due JOIN payment p ON p.id = due.payment_id
+            WHERE i.payment_id = due.payment_id AND i.kind = due.kind
+           RETURNING i.kind, i.step_key, i.saga_id AS intent_saga_id, i.step, i.attempts,
+                     i.created_at < now() - make_interval(secs => $3) AS "is_old!",
+                     p.id, p.order_id, p.saga_id, p.user_id, p.amount_minor, p.currency, p.state,
+                     p.reason, p.card_token, p.charge_key, p.created_at"#,
+        i64::try_from(limit).unwrap_or(i64::MAX),
+        lease.as_secs_f64(),
+        key_age_max.as_secs_f64(),
+    )
+    .fetch_all(db.pool())
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            let intent = Intent {
+                payment_id: PaymentId(row.id),
+                kind: Kind::read(&row.kind, row.id)?,
+                step_key: row.step_key,
+                saga_id: SagaId(row.intent_saga_id),
+                step: row.step,
+            };
+            let payment = Row {
+                id: row.id,
+                order_id: row.order_id,
+                saga_id: row.saga_id,
+                user_id: row.user_id,
+                amount_minor: row.amount_minor,
+                currency: row.currency,
+                state: row.state,
+                reason: row.reason,
+                card_token: row.card_token,
+                charge_key: row.charge_key,
+                created_at: row.created_at,
+            };
+            Ok(Due {
+                intent,
+                payment: payment.read()?,
+                attempts: u32::try_from(row.attempts).unwrap_or_default(),
+                is_old: row.is_old,
+            })
+        })
+        .collect()
+}
+
+/// Makes an intent due after `delay`. One that was settled meanwhile stays settled.
+pub(crate) async fn postpone(db: &Db, intent: &Intent, delay: Duration) -> Result<(), Error> {
+    sqlx::query!(
+        "UPDATE card_intent SET next_try_at = now() + make_interval(secs => $3)
+          WHERE payment_id = $1 AND kind = $2",
+        intent.payment_id.0,
+        intent.kind.as_str(),
+        delay.as_secs_f64(),
+    )
+    .execute(db.pool())
+    .await?;
+    Ok(())
+}
+
+/// Locks intents and their payments, and reads these. What another taker has settled is left out.
+pub(crate) async fn lock(tx: &mut Tx, intents: &[&Intent]) -> Result<Vec<(Kind, Payment)>, Error> {
+    let (payments, kinds) = keys(intents);
+    let rows = sqlx::query!(
+        "SELECT i.kind, p.id, p.order_id, p.saga_id, p.user_id, p.amount_minor, p.currency, p.state,
+                p.reason, p.card_token, p.charge_key, p.created_at
+           FROM unnest($1::uuid[], $2::text[]) AS n(payment_id, kind)
+           JOIN card_intent i ON i.payment_id = n.payment_id AND i.kind = n.kind
+           JOIN payment p ON p.id = i.payment_id
+          ORDER BY i.payment_id, i.kind FOR UPDATE OF i, p",
+        &payments,
+        &kinds,
+    )
+    .fetch_all(tx.conn())
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            let kind = Kind::read(&row.kind, row.id)?;
+            let payment = Row {
+                id: row.id,
+                order_id: row.order_id,
+                saga_id: row.saga_id,
+                user_id: row.user_id,
+                amount_minor: row.amount_minor,
+                currency: row.currency,
+                state: row.state,
+                reason: row.reason,
+                card_token: row.card_token,
+                charge_key: row.charge_key,
+                created_at: row.created_at,
+            };
+            Ok((kind, payment.read()?))
+        })
+        .collect()
+}
+
+/// Deletes intents that are settled.
+pub(crate) async fn delete(tx: &mut Tx, intents: &[&Intent]) -> Result<(), Error> {
+    let (payments, kinds) = keys(intents);
+    sqlx::query!(
+        "DELETE FROM card_intent i USING unnest($1::uuid[], $2::text[]) AS n(payment_id, kind)
+          WHERE i.payment_id = n.payment_id AND i.kind = n.kind",
+        &payments,
+        &kinds,
+    )
+    .execute(tx.conn())
+    .await?;
+    Ok(())
+}
+
+fn keys(intents: &[&Intent]) -> (Vec<Uuid>, Vec<String>) {
+    intents
+        .iter()
+        .map(|i| (i.payment_id.0, i.kind.as_str().to_owned()))
+        .unzip()
+}

@@ -1,0 +1,6 @@
+//! On a real PostgreSQL, and a card processor that listens on the loopback.
+
+mod cards;
+mod fixture;
+mod requests;
+mod wallets;

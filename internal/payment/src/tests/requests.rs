@@ -1,0 +1,192 @@
+use std::collections::HashMap;
+
+use palinode_pb::payment::v1 as pb;
+use palinode_pb::payment::v1::payment_service_server::PaymentService;
+use palinode_rpc::Failure;
+use palinode_values::{Clock, ErrorCode, UserId};
+use tonic::{Request, Status};
+
+use super::fixture::{Fixture, Order, eur};
+use crate::rpc::Handlers;
+
+fn handlers(fixture: &Fixture) -> Handlers {
+    Handlers::new(fixture.db.clone(), Clock::system())
+}
+
+fn credit(user: &str, minor: i64, key: Option<&str>) -> Request<pb::CreditWalletRequest> {
+    let mut request = Request::new(pb::CreditWalletRequest {
+        user_id: user.to_owned(),
+        amount: Some(eur(minor)),
+    });
+    if let Some(key) = key {
+        request
+            .metadata_mut()
+            .insert("idempotency-key", key.parse().unwrap());
+    }
+    request
+}
+
+fn balance(wallet: Option<pb::Wallet>) -> i64 {
+    let money = wallet.unwrap().balance.unwrap();
+    money.units * 100 + i64::from(money.nanos) / 10_000_000
+}
+
+fn refusal<T>(result: Result<T, Status>) -> (ErrorCode, String) {
+    let Err(status) = result else {
+        panic!("it was not refused")
+    };
+    let Failure { code, reason, .. } = Failure::from(status);
+    (code, reason)
+}
+
+#[tokio::test]
+async fn a_credit_opens_a_wallet_and_adds_to_it() {
+    let fixture = Fixture::new().await;
+    let handlers = handlers(&fixture);
+    let get = || {
+        Request::new(pb::GetWalletRequest {
+            user_id: "alice".to_owned(),
+        })
+    };
+    assert_eq!(
+        refusal(handlers.get_wallet(get()).await),
+        (ErrorCode::NotFound, "NO_WALLET".into())
+    );
+    let first = handlers
+        .credit_wallet(credit("alice", 1_050, None))
+        .await
+        .unwrap();
+    assert_eq!(balance(first.into_inner().wallet), 1_050);
+    let second = handlers
+        .credit_wallet(credit("alice", 5, None))
+        .await
+        .unwrap();
+    assert_eq!(balance(second.into_inner().wallet), 1_055);
+    assert_eq!(
+        balance(
+            handlers
+                .get_wallet(get())
+                .await
+                .unwrap()
+                .into_inner()
+                .wallet
+        ),
+        1_055
+    );
+    fixture.assert_books_are_right().await;
+}
+
+#[tokio::test]
+async fn a_key_credits_once_and_for_one_credit_only() {
+    let fixture = Fixture::new().await;
+    let handlers = handlers(&fixture);
+    let racers = (0..4).map(|_| handlers.credit_wallet(credit("alice", 700, Some("k1"))));
+    for answer in futures_util::future::join_all(racers).await {
+        assert_eq!(balance(answer.unwrap().into_inner().wallet), 700);
+    }
+    let reused = (ErrorCode::Conflict, "IDEMPOTENCY_KEY_REUSED".to_owned());
+    for other in [
+        credit("alice", 701, Some("k1")),
+        credit("bob", 700, Some("k1")),
+    ] {
+        assert_eq!(refusal(handlers.credit_wallet(other).await), reused);
+    }
+    let other_key = handlers
+        .credit_wallet(credit("alice", 700, Some("k2")))
+        .await
+        .unwrap();
+    assert_eq!(balance(other_key.into_inner().wallet), 1_400);
+    fixture.assert_books_are_right().await;
+}
+
+#[tokio::test]
+async fn a_credit_that_is_malformed_is_refused_whole() {
+    let fixture = Fixture::new().await;
+    let handlers = handlers(&fixture);
+    let mut dollars = credit("alice", 1, None);
+    dollars.get_mut().amount.as_mut().unwrap().currency_code = "USD".to_owned();
+    let mut missing = credit("alice", 1, None);
+    missing.get_mut().amount = None;
+    let mut below_a_cent = credit("alice", 1, None);
+    below_a_cent.get_mut().amount.as_mut().unwrap().nanos = 1;
+    for bad in [
+        credit("alice", 0, None),
+        credit("alice", -5, None),
+        credit("alice", 100_000_001, None),
+        credit("a b", 5, None),
+        dollars,
+        missing,
+        below_a_cent,
+    ] {
+        let refused = refusal(handlers.credit_wallet(bad).await);
+        assert_eq!(refused, (ErrorCode::Invalid, "INVALID_REQUEST".to_owned()));
+    }
+    let count = sqlx::query_scalar!(r#"SELECT count(*) AS "count!" FROM ledger_entry"#);
+    assert_eq!(count.fetch_one(fixture.db.pool()).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn a_payment_is_shown_with_its_state_and_reason() {
+    let mut fixture = Fixture::with_wallets(&[("alice", 100)]).await;
+    let orders = [
+        Order::by_wallet("alice", 60),
+        Order::by_wallet("alice", 61),
+        Order::by_card("tok_visa", 5),
+    ];
+    fixture.deliver(&orders.each_ref().map(Order::charge)).await;
+    let rows = sqlx::query!("SELECT id, order_id FROM payment")
+        .fetch_all(fixture.db.pool())
+        .await
+        .unwrap();
+    let ids: HashMap<_, _> = rows.into_iter().map(|row| (row.order_id, row.id)).collect();
+    let mut shown = Vec::new();
+    for order in &orders {
+        let payment_id = ids[&order.id.0].to_string();
+        let request = Request::new(pb::GetPaymentRequest { payment_id });
+        let payment = handlers(&fixture)
+            .get_payment(request)
+            .await
+            .unwrap()
+            .into_inner();
+        let payment = payment.payment.unwrap();
+        assert_eq!(
+            (payment.order_id.clone(), payment.amount.clone()),
+            (order.id.to_string(), Some(eur(order.minor)))
+        );
+        assert!(payment.created_at.is_some());
+        shown.push((payment.state(), payment.method, payment.reason));
+    }
+    assert_eq!(
+        shown,
+        [
+            (pb::PaymentState::Captured, "wallet".into(), String::new()),
+            (
+                pb::PaymentState::Declined,
+                "wallet".into(),
+                "INSUFFICIENT_FUNDS".into()
+            ),
+            (pb::PaymentState::Pending, "card".into(), String::new()),
+        ]
+    );
+    for (id, code) in [
+        (orders[0].id.to_string(), ErrorCode::NotFound),
+        ("x".to_owned(), ErrorCode::Invalid),
+    ] {
+        let request = Request::new(pb::GetPaymentRequest { payment_id: id });
+        assert_eq!(
+            refusal(handlers(&fixture).get_payment(request).await).0,
+            code
+        );
+    }
+}
+
+#[tokio::test]
+async fn seeding_again_adds_nothing() {
+    let fixture = Fixture::with_wallets(&[("alice", 100)]).await;
+    let alice: UserId = "alice".parse().unwrap();
+    crate::seed(&fixture.db, &[(alice.clone(), 100)])
+        .await
+        .unwrap();
+    crate::seed(&fixture.db, &[(alice, 200)]).await.unwrap();
+    assert_eq!(fixture.balance("alice").await, 100);
+}

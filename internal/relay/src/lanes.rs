@@ -1,0 +1,274 @@
+use std::collections::{BTreeMap, HashSet};
+use std::time::Duration;
+
+use palinode_messaging::LANES;
+
+use crate::store::{Round, Taken};
+use crate::trust::Trust;
+
+/// The lanes that a worker owns.
+#[derive(Debug, Default)]
+pub(crate) struct Lanes {
+    owned: BTreeMap<i16, Lane>,
+}
+
+/// One lane, under a lease.
+#[derive(Debug)]
+pub(crate) struct Lane {
+    pub(crate) epoch: i64,
+    pub(crate) trust: Trust,
+    pub(crate) paused: bool,
+    pub(crate) verdict_seq: i64,
+    /// A page of it is being read, published or settled.
+    pub(crate) busy: bool,
+    /// The last page was refused for one of its records: the next ones hold one record each,
+    /// until the culprit is found.
+    pub(crate) careful: bool,
+    /// Topic and key of records that are parked: later ones are parked behind them.
+    parked: HashSet<(i16, Vec<u8>)>,
+    /// Something was parked since the current lease round began.
+    parked_in_round: bool,
+}
+
+impl Lane {
+    /// Whether an earlier record of the topic and key is parked.
+    pub(crate) fn is_blocked(&self, topic: i16, key: &[u8]) -> bool {
+        // few lanes ever have parked keys: no copy of the key for the others
+        !self.parked.is_empty() && self.parked.contains(&(topic, key.to_vec()))
+    }
+
+    /// A record of the topic and key is parked.
+    pub(crate) fn block(&mut self, topic: i16, key: Vec<u8>) {
+        self.parked.insert((topic, key));
+        self.parked_in_round = true;
+    }
+}
+
+/// What a change of leases means for what is in flight.
+#[derive(Debug, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum Loss {
+    /// Nothing of a lost lane was in flight.
+    Harmless,
+    /// Records of a lost lane may be queued: purge them.
+    InFlight,
+}
+
+impl Lanes {
+    pub(crate) fn len(&self) -> usize {
+        self.owned.len()
+    }
+
+    pub(crate) fn get_mut(&mut self, lane: i16, epoch: i64) -> Option<&mut Lane> {
+        let owned = self.owned.get_mut(&lane)?;
+        (owned.epoch == epoch).then_some(owned)
+    }
+
+    /// Lanes to be read, with their epochs.
+    pub(crate) fn idle(&self) -> Vec<(i16, i64)> {
+        self.owned
+            .iter()
+            .filter(|(_, lane)| !lane.busy && !lane.paused && lane.trust.holds())
+            .map(|(number, lane)| (*number, lane.epoch))
+            .collect()
+    }
+
+    /// Every lane with its epoch and the verdicts that were seen, for a lease round.
+    pub(crate) fn begin_round(&mut self) -> Vec<(i16, i64, i64)> {
+        self.owned
+            .iter_mut()
+            .map(|(number, lane)| {
+                lane.parked_in_round = false;
+                (*number, lane.epoch, lane.verdict_seq)
+            })
+            .collect()
+    }
+
+    /// Takes out lanes above `share`, as far as they are idle, to be given back.
+    pub(crate) fn give_up_excess(&mut self, share: usize) -> Vec<(i16, i64)> {
+        let excess = self.owned.len().saturating_sub(share);
+        let given: Vec<_> = self
+            .owned
+            .iter()
+            .filter(|(_, lane)| !lane.busy)
+            .map(|(number, lane)| (*number, lane.epoch))
+            .take(excess)
+            .collect();
+        for (number, _) in &given {
+            self.owned.remove(number);
+        }
+        given
+    }
+
+    /// Takes the outcome of a lease round over. `asked`: what was held when it began.
+    pub(crate) fn apply(&mut self, asked: &[(i16, i64, i64)], round: Round) -> Loss {
+        for renewed in &round.renewed {
+            if let Some(lane) = self.owned.get_mut(&renewed.lane) {
+                lane.trust.extend(round.renewed_until);
+                lane.paused = renewed.paused;
+                // a key parked during the round is not in its answer: then wait for the next one
+                if lane.verdict_seq != renewed.verdict_seq && !lane.parked_in_round {
+                    lane.verdict_seq = renewed.verdict_seq;
+                    lane.parked.clear(); // read anew, below
+                }
+            }
+        }
+        let lost: Vec<_> = asked
+            .iter()
+            .filter(|(number, ..)| !round.renewed.iter().any(|r| r.lane == *number))
+            .map(|(number, epoch, _)| (*number, *epoch))
+            .collect();
+        let loss = self.lose(&lost);
+        for Taken {
+            lane,
+            epoch,
+            paused,
+            verdict_seq,
+        } in round.taken
+        {
+            let fresh = Lane {
+                epoch,
+                trust: Trust::until(round.taken_until),
+                paused,
+                verdict_seq,
+                busy: false,
+                careful: false,
+                parked: HashSet::new(),
+                parked_in_round: false,
+            };
+            self.owned.insert(lane, fresh);
+        }
+        for (number, topic, key) in round.parked {
+            if let Some(lane) = self.owned.get_mut(&number) {
+                lane.parked.insert((topic, key));
+            }
+        }
+        loss
+    }
+
+    /// Drops lanes whose trust is over.
+    pub(crate) fn expire(&mut self) -> (usize, Loss) {
+        let expired: Vec<_> = self
+            .owned
+            .iter()
+            .filter(|(_, lane)| !lane.trust.holds())
+            .map(|(number, lane)| (*number, lane.epoch))
+            .collect();
+        (expired.len(), self.lose(&expired))
+    }
+
+    /// How long the shortest trust lasts.
+    pub(crate) fn trust_left(&self) -> Option<Duration> {
+        self.owned.values().map(|lane| lane.trust.left()).min()
+    }
+
+    fn lose(&mut self, lost: &[(i16, i64)]) -> Loss {
+        let mut loss = Loss::Harmless;
+        for (number, epoch) in lost {
+            if self.get_mut(*number, *epoch).is_none() {
+                continue;
+            }
+            if let Some(lane) = self.owned.remove(number) {
+                lane.trust.end();
+                if lane.busy {
+                    loss = Loss::InFlight;
+                }
+            }
+        }
+        loss
+    }
+}
+
+/// Lanes for each of so many living workers.
+pub(crate) fn fair_share(living: usize) -> usize {
+    usize::from(LANES).div_ceil(living.max(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Renewed;
+    use crate::trust::boot_time;
+
+    /// The outcome of a round that renewed and took these lanes; taken ones have epoch 1.
+    fn round(renewed: &[i16], taken: &[i16]) -> Round {
+        let later = boot_time() + Duration::from_secs(60);
+        let renew = |lane: &i16| Renewed {
+            lane: *lane,
+            paused: false,
+            verdict_seq: 0,
+        };
+        let take = |lane: &i16| Taken {
+            lane: *lane,
+            epoch: 1,
+            paused: false,
+            verdict_seq: 0,
+        };
+        Round {
+            living: 1,
+            renewed: renewed.iter().map(renew).collect(),
+            renewed_until: later,
+            taken: taken.iter().map(take).collect(),
+            taken_until: later,
+            parked: Vec::new(),
+        }
+    }
+
+    fn owning(lanes: &[i16]) -> Lanes {
+        let mut owned = Lanes::default();
+        assert_eq!(owned.apply(&[], round(&[], lanes)), Loss::Harmless);
+        owned
+    }
+
+    #[test]
+    fn a_lane_that_is_not_renewed_is_lost_and_its_page_with_it() {
+        let mut lanes = owning(&[1, 2, 3]);
+        lanes.get_mut(2, 1).unwrap().busy = true;
+        let page = lanes.get_mut(2, 1).unwrap().trust.clone();
+        let asked = lanes.begin_round();
+        assert_eq!(lanes.apply(&asked, round(&[2, 3], &[])), Loss::Harmless);
+        assert_eq!(lanes.idle(), [(3, 1)]);
+        assert!(page.holds());
+        let asked = lanes.begin_round();
+        assert_eq!(lanes.apply(&asked, round(&[3], &[])), Loss::InFlight);
+        assert!(!page.holds());
+        assert_eq!(lanes.len(), 1);
+    }
+
+    #[test]
+    fn what_is_above_the_share_is_given_back_once_it_is_idle() {
+        let mut lanes = owning(&[1, 2, 3, 4]);
+        lanes.get_mut(1, 1).unwrap().busy = true;
+        assert_eq!(lanes.give_up_excess(1), [(2, 1), (3, 1), (4, 1)]);
+        assert_eq!(lanes.give_up_excess(0), []);
+        lanes.get_mut(1, 1).unwrap().busy = false;
+        assert_eq!(lanes.give_up_excess(0), [(1, 1)]);
+    }
+
+    #[test]
+    fn a_key_that_is_parked_while_verdicts_are_read_stays_blocked() {
+        let mut lanes = owning(&[1]);
+        lanes.get_mut(1, 1).unwrap().block(5, b"old".to_vec());
+        let verdict = |lanes: &mut Lanes, asked: &[(i16, i64, i64)]| {
+            let mut round = round(&[1], &[]);
+            round.renewed[0].verdict_seq = 7;
+            assert_eq!(lanes.apply(asked, round), Loss::Harmless);
+        };
+        let asked = lanes.begin_round();
+        lanes.get_mut(1, 1).unwrap().block(5, b"new".to_vec());
+        verdict(&mut lanes, &asked);
+        assert!(lanes.get_mut(1, 1).unwrap().is_blocked(5, b"new"));
+        // the next round takes the verdict
+        let asked = lanes.begin_round();
+        assert_eq!(asked, [(1, 1, 0)]);
+        verdict(&mut lanes, &asked);
+        assert!(!lanes.get_mut(1, 1).unwrap().is_blocked(5, b"old"));
+    }
+
+    #[test]
+    fn shares_are_fair_and_cover_every_lane() {
+        for (living, share) in [(0, 64), (1, 64), (2, 32), (3, 22), (64, 1), (100, 1)] {
+            assert_eq!(fair_share(living), share, "{living} workers");
+        }
+    }
+}

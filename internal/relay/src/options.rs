@@ -1,0 +1,30 @@
+use std::time::Duration;
+
+/// Limits of a relay; the defaults suit production.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// How long a lease lasts. Shorter: a killed relay is replaced sooner, and a slow database
+    /// costs lanes sooner. Renewed every third of it.
+    pub lease_ttl: Duration,
+    /// Rows of one read over all idle lanes at the most; more take more memory.
+    pub page_rows: u16,
+    /// The longest pause between two looks at an outbox that nobody rings for. Shorter: less
+    /// delay for writers in other processes, more statements.
+    pub poll_pause_max: Duration,
+    /// How long a page may stay without an acknowledgement before reading stops.
+    pub stall_limit: Duration,
+    /// How long a stop waits for the pages in flight.
+    pub stop_limit: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            lease_ttl: Duration::from_secs(10),
+            page_rows: 5_000,
+            poll_pause_max: Duration::from_millis(20),
+            stall_limit: Duration::from_secs(5),
+            stop_limit: Duration::from_secs(5),
+        }
+    }
+}

@@ -1,0 +1,8 @@
+-- One statement is one snapshot. Each lane from its head, never after the last id: a row that commits
+-- late has a small id.
+SELECT o.lane AS "lane!", o.id AS "id!", o.topic AS "topic!", o.event_id AS "event_id!",
+       o.created_at AS "created_at!", o.key AS "key!", o.traceparent AS "traceparent?",
+       o.tracestate AS "tracestate?", o.baggage AS "baggage?", o.headers AS "headers!",
+       o.payload AS "payload!"
+  FROM unnest($1::smallint[]) AS l(lane) CROSS JOIN LATERAL (
+       SELECT * FROM outbox WHERE lane = l.lane ORDER BY id LIMIT $2) AS o

@@ -1,0 +1,312 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use palinode_db::{Db, Error};
+use palinode_messaging::Backoff;
+use palinode_outbox::Doorbell;
+use palinode_telemetry::Tracer;
+use palinode_values::Clock;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::lanes::{Lanes, Loss};
+use crate::options::Options;
+use crate::page::{Report, Topics};
+use crate::poll::Poll;
+use crate::publisher::Publisher;
+use crate::relay::DatabaseStatus;
+use crate::store::{self, Round, Row};
+
+mod events;
+mod steps;
+
+use steps::within;
+
+/// Publishes the outbox of one database: leases lanes, reads pages, publishes them, deletes what
+/// was acknowledged. One task owns all of the state; what takes time runs beside it and comes back
+/// as an event.
+pub(crate) struct Worker<P> {
+    pub(crate) name: String,
+    pub(crate) db: Db,
+    pub(crate) doorbell: Doorbell,
+    pub(crate) publisher: Arc<P>,
+    pub(crate) options: Options,
+    pub(crate) tracer: Tracer,
+    pub(crate) clock: Clock,
+    pub(crate) status: watch::Sender<DatabaseStatus>,
+}
+
+/// Something that took time is over.
+enum Event {
+    Leased(Vec<(i16, i64, i64)>, Result<Round, Error>),
+    Read {
+        asked: Vec<(i16, i64)>,
+        limit: usize,
+        rings: u64,
+        rows: Result<Vec<Row>, Error>,
+    },
+    Published(u64, Report),
+    Settled(Vec<Report>, Result<(), Error>),
+}
+
+/// A worker at work.
+struct Run<'a, P> {
+    worker: &'a Worker<P>,
+    id: Uuid,
+    topics: Topics,
+    lanes: Lanes,
+    living: usize,
+    tasks: JoinSet<Event>,
+    poll: Poll,
+    /// Pages in flight, and when they were sent.
+    in_flight: BTreeMap<u64, Instant>,
+    pages: u64,
+    /// Reports whose rows are still to be deleted or parked.
+    reports: Vec<Report>,
+    leasing: Step,
+    reading: Step,
+    settling: Step,
+}
+
+/// A step that runs once at a time, and later when it failed.
+struct Step {
+    running: bool,
+    next: Instant,
+    backoff: Backoff,
+}
+
+impl<P: Publisher> Worker<P> {
+    /// Runs until `stop`, whatever becomes of the database; then finishes the pages in flight and
+    /// gives its lanes back.
+    pub(crate) async fn run(self, stop: CancellationToken) {
+        let Some(topics) = self.load_topics(&stop).await else {
+            return;
+        };
+        let mut run = Run {
+            worker: &self,
+            id: uuid::Builder::from_random_bytes(rand::random()).into_uuid(),
+            topics,
+            lanes: Lanes::default(),
+            living: 1,
+            tasks: JoinSet::new(),
+            poll: Poll::new(self.options.poll_pause_max),
+            in_flight: BTreeMap::new(),
+            pages: 0,
+            reports: Vec::new(),
+            leasing: Step::new(),
+            reading: Step::new(),
+            settling: Step::new(),
+        };
+        while !stop.is_cancelled() {
+            run.start_what_is_due();
+            let wake = run.next_wake();
+            tokio::select! {
+                () = stop.cancelled() => {}
+                Some(event) = run.tasks.join_next() => run.on_event(event).await,
+                () = self.doorbell.heard() => run.poll.ring(),
+                () = tokio::time::sleep_until(wake) => {}
+            }
+        }
+        run.finish().await;
+    }
+
+    async fn load_topics(&self, stop: &CancellationToken) -> Option<Topics> {
+        let mut backoff = Backoff::default();
+        loop {
+            match palinode_outbox::topics(&self.db).await {
+                Ok(rows) => return Some(Topics::of(rows)),
+                Err(error) => {
+                    self.status.send_modify(|status| status.database = false);
+                    tracing::warn!(
+                        database = self.name,
+                        error = &error as &dyn std::error::Error,
+                        "the relay waits for its database"
+                    );
+                }
+            }
+            tokio::select! {
+                () = stop.cancelled() => return None,
+                () = tokio::time::sleep(backoff.next_pause()) => {}
+            }
+        }
+    }
+}
+
+impl<P: Publisher> Run<'_, P> {
+    fn start_what_is_due(&mut self) {
+        let (expired, loss) = self.lanes.expire();
+        if expired > 0 {
+            tracing::warn!(
+                database = self.worker.name,
+                lanes = expired,
+                "leases ran out before they were renewed"
+            );
+            self.purge_after(loss);
+        }
+        if self.leasing.is_due() {
+            self.start_leasing();
+        }
+        if !self.reports.is_empty() && self.settling.is_due() {
+            self.start_settling();
+        }
+        if self.is_stalled() {
+            self.circuit(false);
+        } else if self.reading.is_due() && self.poll.next() <= Instant::now() {
+            self.start_reading();
+        }
+    }
+
+    fn next_wake(&self) -> Instant {
+        let now = Instant::now();
+        let mut wake = now + self.worker.options.lease_ttl;
+        if !self.leasing.running {
+            wake = wake.min(self.leasing.next);
+        }
+        if !self.settling.running && !self.reports.is_empty() {
+            wake = wake.min(self.settling.next);
+        }
+        if let Some(left) = self.lanes.trust_left() {
+            wake = wake.min(now + left);
+        }
+        if !self.is_stalled() {
+            if let Some(sent) = self.in_flight.values().min() {
+                wake = wake.min(*sent + self.worker.options.stall_limit);
+            }
+            if !self.reading.running && !self.lanes.idle().is_empty() {
+                wake = wake.min(self.poll.next().max(self.reading.next));
+            }
+        }
+        // the timer's grain: an instant that is just over would be asked for again and again
+        wake.max(now + Duration::from_micros(200))
+    }
+
+    /// A page is not acknowledged for long: no record's fault, and no use in reading more.
+    fn is_stalled(&self) -> bool {
+        let limit = self.worker.options.stall_limit;
+        let oldest = self.in_flight.values().min();
+        oldest.is_some_and(|sent| sent.elapsed() >= limit)
+    }
+
+    fn circuit(&self, closed: bool) {
+        let changed = self.worker.status.send_if_modified(|status| {
+            let changed = status.broker != closed;
+            status.broker = closed;
+            changed
+        });
+        if changed && closed {
+            tracing::info!(database = self.worker.name, "Kafka acknowledges again");
+        } else if changed {
+            tracing::warn!(
+                database = self.worker.name,
+                "Kafka does not acknowledge: no more pages are read"
+            );
+        }
+    }
+
+    fn purge_after(&self, loss: Loss) {
+        if loss == Loss::InFlight
+            && let Err(error) = self.worker.publisher.purge()
+        {
+            tracing::error!(%error, "records of a lost lane may still be sent");
+        }
+    }
+
+    /// Stops: no more pages; those in flight are finished, within limits; lanes are given back.
+    async fn finish(mut self) {
+        // leases are not renewed any more
+        let trust_left = self.lanes.trust_left().unwrap_or_default();
+        let mut deadline = Instant::now() + self.worker.options.stop_limit.min(trust_left);
+        let mut purged = false;
+        loop {
+            if !self.reports.is_empty() && self.settling.is_due() {
+                self.start_settling();
+            }
+            if self.in_flight.is_empty() && self.reports.is_empty() && !self.settling.running {
+                break;
+            }
+            let wake = if self.settling.running || self.reports.is_empty() {
+                deadline
+            } else {
+                deadline.min(self.settling.next)
+            };
+            tokio::select! {
+                Some(event) = self.tasks.join_next() => {
+                    match event.expect("a step of the relay does not panic") {
+                        Event::Published(number, report) => self.on_published(number, report),
+                        Event::Settled(reports, done) => self.on_settled(reports, done),
+                        // what was read is not sent any more; its lanes are given back below
+                        Event::Read { .. } => self.reading.running = false,
+                        Event::Leased(asked, round) => self.on_leased(&asked, round),
+                    }
+                }
+                () = tokio::time::sleep_until(wake) => {}
+            }
+            if Instant::now() >= deadline {
+                if purged {
+                    break;
+                }
+                // no acknowledgement in time: what is queued must not be sent after the leases
+                purged = true;
+                self.purge_after(Loss::InFlight);
+                deadline = Instant::now() + self.worker.options.stop_limit;
+            }
+        }
+        // a lease round in flight might take lanes after they were given back
+        while let Some(event) = self.tasks.join_next().await {
+            if let Ok(Event::Leased(asked, round)) = event {
+                self.on_leased(&asked, round);
+            }
+        }
+        let held: Vec<_> = self.lanes.begin_round();
+        let held: Vec<_> = held
+            .iter()
+            .map(|(lane, epoch, _)| (*lane, *epoch))
+            .collect();
+        let left = store::leave(&self.worker.db, self.id, &held);
+        if let Err(error) = within(self.worker.options.stop_limit, left).await {
+            self.warn("leases", &error); // they end by themselves
+        }
+    }
+
+    fn warn(&self, what: &str, error: &Error) {
+        tracing::warn!(
+            database = self.worker.name,
+            what,
+            error = error as &dyn std::error::Error,
+            "the relay's database is in trouble"
+        );
+    }
+}
+
+impl Step {
+    fn new() -> Self {
+        Self {
+            running: false,
+            next: Instant::now(),
+            backoff: Backoff::default(),
+        }
+    }
+
+    fn is_due(&self) -> bool {
+        !self.running && self.next <= Instant::now()
+    }
+
+    fn is_well(&self) -> bool {
+        self.backoff.tries() == 0
+    }
+
+    fn done(&mut self, pause: Duration) {
+        self.running = false;
+        self.backoff.reset();
+        self.next = Instant::now() + pause;
+    }
+
+    fn failed(&mut self, pause_max: Duration) {
+        self.running = false;
+        self.next = Instant::now() + self.backoff.next_pause().min(pause_max);
+    }
+}

@@ -1,0 +1,15 @@
+//! The relay between a real database and a broker: the in-process one, or real Kafka where
+//! `PALINODE_TEST_KAFKA=HOST:PORT` names one.
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail the test")]
+
+mod checker;
+mod faults;
+mod leases;
+mod order;
+mod outages;
+mod parking;
+mod plans;
+mod record;
+mod scripted;
+mod stack;
+mod writers;

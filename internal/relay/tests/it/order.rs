@@ -1,0 +1,100 @@
+use crate::stack::Stack;
+use crate::writers::Writers;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn concurrent_writers_with_rollbacks_lose_nothing_and_keep_the_order_of_each_key() {
+    let mut stack = Stack::start(2).await;
+    let relay = stack.relay();
+    Writers::start(&stack, 8, 60).await.done().await;
+    let sum = stack.check().await;
+    assert!(sum.committed > 300, "{sum:?}");
+    assert_eq!(sum.repeats, 0, "nothing failed, so nothing is repeated");
+    relay.stop().await;
+    stack.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backlog_is_drained_in_order() {
+    let mut stack = Stack::start(2).await;
+    Writers::start(&stack, 8, 60).await.done().await;
+    let relay = stack.relay();
+    let sum = stack.check().await;
+    assert_eq!(sum.repeats, 0, "{sum:?}");
+    relay.stop().await;
+    stack.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_relays_keep_the_order_while_lanes_move_between_them() {
+    let mut stack = Stack::start(2).await;
+    let writers = Writers::start(&stack, 4, 150).await;
+    let first = stack.relay();
+    let mut second = stack.relay();
+    second
+        .until("it has its share", |status| status.lanes == 32)
+        .await;
+    first.stop().await;
+    second
+        .until("it has all", |status| status.lanes == 64)
+        .await;
+    writers.done().await;
+    let sum = stack.check().await;
+    assert_eq!(sum.repeats, 0, "lanes were handed over, not lost: {sum:?}");
+    second.stop().await;
+    stack.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_relay_that_is_killed_again_and_again_loses_nothing() {
+    let mut stack = Stack::start(2).await;
+    let writers = Writers::start(&stack, 4, 150).await;
+    for _ in 0..3 {
+        let mut relay = stack.relay();
+        relay
+            .until("it publishes", |status| status.published > 20)
+            .await;
+        relay.kill().await;
+    }
+    let relay = stack.relay();
+    writers.done().await;
+    let sum = stack.check().await;
+    assert!(sum.repeats <= 3 * 5_000, "{sum:?}");
+    relay.stop().await;
+    stack.end().await;
+}
+
+#[tokio::test]
+async fn a_row_that_commits_late_with_a_small_id_is_published() {
+    let mut stack = Stack::start(1).await;
+    let relay = stack.relay();
+    let mut late = stack.db.begin().await.unwrap();
+    let held = palinode_outbox::Held::by_insert(&late, [b"late".to_vec()]);
+    let record = crate::stack::record("late", b"late");
+    palinode_outbox::append(&mut late, &held, &[record], "test")
+        .await
+        .unwrap();
+    stack.write("early", &[b"early"]).await;
+    stack.see(1).await;
+    stack.drained().await;
+    late.commit().await.unwrap();
+    stack.see(2).await;
+    assert_eq!(stack.bodies(), ["early", "late"]);
+    stack.check().await;
+    relay.stop().await;
+    stack.end().await;
+}
+
+#[tokio::test]
+async fn records_that_are_written_one_by_one_are_published_one_by_one() {
+    let mut stack = Stack::start(1).await;
+    let mut relay = stack.relay();
+    for count in 1..=20 {
+        stack.write("a", &[b"x"]).await;
+        stack.see(count).await;
+    }
+    relay
+        .until("they are counted", |status| status.published == 20)
+        .await;
+    relay.stop().await;
+    stack.end().await;
+}
