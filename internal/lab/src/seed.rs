@@ -38,12 +38,12 @@ pub const COMMON: [&str; 4] = ["mug-blue", "mug-red", "teapot", "tea-tray"];
 
 /// Everything that can be ordered.
 pub const ARTICLES: [Article; 6] = [
-    article("mug-blue", "Blue mug", 12_90, 1_000_000),
-    article("mug-red", "Red mug", 12_90, 1_000_000),
-    article("teapot", "Teapot", 34_50, 1_000_000),
-    article("tea-tray", "Tea tray", 19_00, 1_000_000),
-    article(RARE, "Ming vase", 8_900_00, 3),
-    article(SOLD_OUT, "Samovar", 149_00, 0),
+    article("mug-blue", "Blue mug", 1_290, 1_000_000),
+    article("mug-red", "Red mug", 1_290, 1_000_000),
+    article("teapot", "Teapot", 3_450, 1_000_000),
+    article("tea-tray", "Tea tray", 1_900, 1_000_000),
+    article(RARE, "Ming vase", 890_000, 3),
+    article(SOLD_OUT, "Samovar", 14_900, 0),
 ];
 
 /// Whose wallet never suffices: it holds half a euro.

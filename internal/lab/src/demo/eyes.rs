@@ -49,7 +49,7 @@ pub(crate) enum Eyes {
         payment: Db,
     },
     Rest {
-        gateway: Gateway,
+        gateway: Box<Gateway>,
         /// Decided orders: whether confirmed, and when.
         decided: Vec<(bool, DateTime<Utc>, DateTime<Utc>)>,
         asked: usize,
@@ -73,7 +73,7 @@ impl Eyes {
 
     pub(crate) fn rest(gateway: Gateway) -> Self {
         Self::Rest {
-            gateway,
+            gateway: Box::new(gateway),
             decided: Vec::new(),
             asked: 0,
             waiting: Vec::new(),
