@@ -16,7 +16,7 @@ pub struct Article {
     pub name: &'static str,
     /// Price of one piece in cents.
     pub price_minor: i64,
-    /// Pieces that are put into stock once; 0: none.
+    /// Pieces that are put into stock once.
     pub stock: i64,
 }
 
@@ -100,7 +100,6 @@ async fn offers(server: &str) -> anyhow::Result<()> {
 async fn stock(server: &str) -> anyhow::Result<()> {
     let stock = ARTICLES
         .iter()
-        .filter(|article| article.stock > 0)
         .map(|article| Ok((article.sku.parse()?, article.stock)))
         .collect::<anyhow::Result<Vec<_>>>()?;
     let db = connect(server, Area::Inventory).await?;

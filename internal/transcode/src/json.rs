@@ -67,11 +67,19 @@ pub(crate) fn encode(
     only: Option<&FieldDescriptor>,
 ) -> Result<Vec<u8>, serde_json::Error> {
     let options = SerializeOptions::new().skip_default_fields(false);
-    let Some(field) = only else {
+    let write = |message: &DynamicMessage| {
         let mut serializer = serde_json::Serializer::new(Vec::new());
         message.serialize_with_options(&mut serializer, &options)?;
-        return Ok(serializer.into_inner());
+        Ok(serializer.into_inner())
     };
+    let Some(field) = only else {
+        return write(message);
+    };
+    if message.has_field(field)
+        && let Value::Message(inner) = message.get_field(field).as_ref()
+    {
+        return write(inner);
+    }
     let mut json = message.serialize_with_options(serde_json::value::Serializer, &options)?;
     let value = json.get_mut(field.json_name()).map(Json::take);
     serde_json::to_vec(&value)

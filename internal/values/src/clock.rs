@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SubsecRound, Utc};
 
 /// An instant in UTC.
 pub type Timestamp = DateTime<Utc>;
@@ -40,7 +40,8 @@ impl Clock {
                 clippy::disallowed_methods,
                 reason = "the one place that reads the clock"
             )]
-            None => Utc::now(),
+            // what PostgreSQL keeps, so that an instant reads the same before and after it is stored
+            None => Utc::now().trunc_subsecs(6),
         }
     }
 

@@ -63,8 +63,9 @@ pub(crate) async fn insert(tx: &mut Tx, order: &Order) -> Result<(), Error> {
     };
     sqlx::query!(
         "INSERT INTO orders (id, user_id, saga_id, status, total_minor, currency, address_name,
-                             street, postal_code, city, country, method, card_token)
-         VALUES ($1, $2, $3, 'pending', $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+                             street, postal_code, city, country, method, card_token,
+                             created_at, updated_at)
+         VALUES ($1, $2, $3, 'pending', $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
         order.id.0,
         order.user.as_str(),
         order.saga_id.0,
@@ -77,6 +78,8 @@ pub(crate) async fn insert(tx: &mut Tx, order: &Order) -> Result<(), Error> {
         order.address.country,
         method,
         token,
+        order.created_at,
+        order.updated_at,
     )
     .execute(tx.conn())
     .await?;
