@@ -33,6 +33,7 @@ CREATE TABLE orders (
   updated_at    timestamptz NOT NULL DEFAULT now(),
   start_sent_at timestamptz NOT NULL DEFAULT now(),
   saga_known    boolean     NOT NULL DEFAULT false,
+  traceparent   text        NOT NULL,
   CONSTRAINT orders_rejected_with_reason CHECK ((status = 'rejected') = (reason IS NOT NULL)),
   CONSTRAINT orders_confirmed_with_ids CHECK ((status = 'confirmed') = (payment_id IS NOT NULL AND shipment_id IS NOT NULL)),
   CONSTRAINT orders_card_with_token CHECK ((method = 'card') = (card_token IS NOT NULL))
@@ -57,6 +58,7 @@ COMMENT ON COLUMN orders.payment_id IS 'The payment, once confirmed';
 COMMENT ON COLUMN orders.shipment_id IS 'The shipment, once confirmed';
 COMMENT ON COLUMN orders.created_at IS 'When it was placed';
 COMMENT ON COLUMN orders.updated_at IS 'When its status last changed';
+COMMENT ON COLUMN orders.traceparent IS 'Trace of the call that placed it: a start that is sent again stays in it';
 COMMENT ON COLUMN orders.start_sent_at IS 'When StartSaga was last written to the outbox';
 COMMENT ON COLUMN orders.saga_known IS 'The orchestrator has confirmed that it knows the saga';
 CREATE INDEX orders_by_user ON orders (user_id, id);

@@ -14,6 +14,7 @@ mod envelope;
 mod kafka;
 mod producer;
 mod slab;
+mod spans;
 mod tail;
 mod topics;
 
@@ -24,5 +25,6 @@ pub use consumer::{BatchHandler, Committed, Consumer, ConsumerOptions, ConsumerS
 pub use envelope::{HeaderError, Headers, Received, Record, SagaHeaders, lane_of, partition_of};
 pub use kafka::{BrokerKind, Error, Kafka};
 pub use producer::{Delivery, Outgoing, PAGE_RECORDS_MAX, Permit, Producer};
+pub use spans::{creation_span, saga_attributes};
 pub use tail::{StartAt, TopicTail};
 pub use topics::{LANES, TOPICS, Topic, TopicSpec, commands_of, events_of};

@@ -10,6 +10,8 @@ pub(crate) mod timers;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
+
 use palinode_db::Db;
 use palinode_outbox::Doorbell;
 use palinode_telemetry::Tracer;
@@ -24,6 +26,8 @@ pub(crate) struct Engine {
     pub(crate) registry: Registry,
     pub(crate) doorbell: Doorbell,
     pub(crate) tracer: Tracer,
+    /// What the names of topics begin with.
+    pub(crate) prefix: Arc<str>,
     pub(crate) clock: Clock,
 }
 

@@ -23,6 +23,7 @@ pub async fn build(context: Context) -> anyhow::Result<()> {
         registry,
         doorbell: context.doorbell.clone(),
         tracer: context.tracer.clone(),
+        prefix: context.kafka.prefix.as_str().into(),
         clock: context.clock.clone(),
     };
     let handler = InputsHandler {

@@ -1,23 +1,21 @@
 //! Handlers: convert, call `app` or read, convert.
 
-use palinode_db::{Db, Error};
-use palinode_outbox::Doorbell;
+use palinode_db::Error;
 use palinode_pb::order::v1 as pb;
 use palinode_pb::order::v1::order_service_server::OrderService;
 use palinode_rpc::{Violations, created, idempotency_key, status, trace_context};
-use palinode_values::{Clock, Coded, ErrorCode, OrderId};
+use palinode_values::{Coded, ErrorCode, OrderId};
 use prost::Message;
 use sha2::{Digest, Sha256};
 use tonic::{Request, Response, Status};
 
+use crate::app::Desk;
 use crate::app::place::{Key, PlaceError, Placed, place};
 use crate::convert;
 use crate::store;
 
 pub(crate) struct Orders {
-    pub(crate) db: Db,
-    pub(crate) clock: Clock,
-    pub(crate) doorbell: Doorbell,
+    pub(crate) desk: Desk,
 }
 
 const PAGE_DEFAULT: i32 = 50;
@@ -83,7 +81,7 @@ fn next_page<T>(page: &[T], size: i32, token: impl Fn(&T) -> String) -> String {
 impl Orders {
     async fn get(&self, request: &pb::GetOrderRequest) -> Result<pb::GetOrderResponse, Refused> {
         let id = order_id("order_id", &request.order_id)?;
-        let order = store::order::get(&self.db, id)
+        let order = store::order::get(&self.desk.db, id)
             .await?
             .ok_or(Refused::NotFound(id))?;
         Ok(pb::GetOrderResponse {
@@ -104,7 +102,7 @@ impl Orders {
             "" => None,
             token => Some(order_id("page_token", token)?),
         };
-        let orders = store::order::list(&self.db, &user, before, i64::from(size)).await?;
+        let orders = store::order::list(&self.desk.db, &user, before, i64::from(size)).await?;
         Ok(pb::ListOrdersResponse {
             next_page_token: next_page(&orders, size, |o| o.id.to_string()),
             orders: orders.iter().map(convert::order).collect(),
@@ -116,7 +114,8 @@ impl Orders {
         request: &pb::ListOffersRequest,
     ) -> Result<pb::ListOffersResponse, Refused> {
         let size = page_size(request.page_size)?;
-        let offers = store::offer::list(&self.db, &request.page_token, i64::from(size)).await?;
+        let offers =
+            store::offer::list(&self.desk.db, &request.page_token, i64::from(size)).await?;
         Ok(pb::ListOffersResponse {
             next_page_token: next_page(&offers, size, |o| o.sku.to_string()),
             offers: offers.iter().map(convert::offer).collect(),
@@ -138,15 +137,7 @@ impl OrderService for Orders {
         let trace = trace_context(&request);
         let placed = async {
             let request = convert::request(request.into_inner()).map_err(PlaceError::Invalid)?;
-            place(
-                &self.db,
-                &self.clock,
-                &self.doorbell,
-                &request,
-                key.as_ref(),
-                &trace,
-            )
-            .await
+            place(&self.desk, &request, key.as_ref(), &trace).await
         };
         match placed.await.map_err(|e| status(&e))? {
             Placed::New(order) => {

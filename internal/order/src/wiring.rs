@@ -7,6 +7,7 @@ use palinode_participant::Participant;
 use palinode_pb::order::v1::order_service_server::OrderServiceServer;
 use palinode_service::Context;
 
+use crate::app::Desk;
 use crate::app::sweep::Sweep;
 use crate::clients::Orchestrator;
 use crate::consumers::Commands;
@@ -30,10 +31,15 @@ pub async fn build(context: Context) -> anyhow::Result<()> {
     let topic = commands_of("order").expect("the table of topics has the order service");
     context.consume("order", &[topic], participant)?;
     let orchestrator = palinode_rpc::channel(&context.peers().orchestrator);
+    let desk = Desk {
+        db,
+        clock,
+        doorbell,
+        tracer: context.tracer.clone(),
+        prefix: context.kafka.prefix.clone(),
+    };
     let sweep = Sweep {
-        db: db.clone(),
-        clock: clock.clone(),
-        doorbell: doorbell.clone(),
+        desk: desk.clone(),
         orchestrator: Orchestrator::new(orchestrator),
     };
     let stop = context.tasks.stop_token();
@@ -42,11 +48,7 @@ pub async fn build(context: Context) -> anyhow::Result<()> {
         Ok(())
     });
     context.spawn_relay()?;
-    let orders = Orders {
-        db,
-        clock,
-        doorbell,
-    };
+    let orders = Orders { desk };
     context.serve_grpc(context.grpc().add_service(OrderServiceServer::new(orders)));
     Ok(())
 }

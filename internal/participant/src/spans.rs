@@ -1,5 +1,5 @@
-use palinode_messaging::{Record, SagaHeaders};
-use palinode_telemetry::{Finished, Kind, Link, SpanId, TraceContext, Tracer, names};
+use palinode_messaging::{Record, SagaHeaders, creation_span, saga_attributes};
+use palinode_telemetry::{Finished, Kind, Link, TraceContext, Tracer, names};
 use palinode_values::Timestamp;
 
 /// A command that was processed.
@@ -32,7 +32,6 @@ pub(crate) fn emit(
     let mut records = records.into_iter();
     for command in processed {
         let parent = command.context.span_id;
-        let saga_attributes = attributes_of(&command.saga);
         let prefix = command
             .topic
             .rsplitn(3, '.')
@@ -40,29 +39,14 @@ pub(crate) fn emit(
             .unwrap_or_default()
             .to_owned();
         for record in records.by_ref().take(command.records) {
-            tracer.emit(creation(
-                record,
-                parent,
-                &prefix,
-                saga_attributes.clone(),
-                committed,
-            ));
+            tracer.emit(creation_span(&record, &prefix, parent, committed));
         }
-        tracer.emit(process(
-            command,
-            saga_attributes,
-            &count,
-            (taken_up, committed),
-        ));
+        tracer.emit(process(command, &count, (taken_up, committed)));
     }
 }
 
-fn process(
-    command: Processed,
-    mut attributes: Vec<(&'static str, String)>,
-    count: &str,
-    (start, end): (Timestamp, Timestamp),
-) -> Finished {
+fn process(command: Processed, count: &str, (start, end): (Timestamp, Timestamp)) -> Finished {
+    let mut attributes = saga_attributes(&command.saga);
     attributes.extend([
         (names::GUARD_RESULT, command.result.to_owned()),
         (names::MESSAGING_SYSTEM, "kafka".to_owned()),
@@ -93,40 +77,4 @@ fn process(
             .collect(),
         error: None,
     }
-}
-
-fn creation(
-    record: Record,
-    parent: SpanId,
-    prefix: &str,
-    mut attributes: Vec<(&'static str, String)>,
-    at: Timestamp,
-) -> Finished {
-    let topic = record.topic.name(prefix);
-    attributes.extend([
-        (names::MESSAGING_SYSTEM, "kafka".to_owned()),
-        (names::MESSAGING_OPERATION, "create".to_owned()),
-        (names::MESSAGING_DESTINATION, topic.clone()),
-        (names::MESSAGING_MESSAGE_ID, record.event_id.to_string()),
-    ]);
-    Finished {
-        name: format!("create {topic}"),
-        kind: Kind::Producer,
-        context: record.trace,
-        parent: Some(parent),
-        start: at,
-        end: at,
-        attributes,
-        links: vec![],
-        error: None,
-    }
-}
-
-fn attributes_of(saga: &SagaHeaders) -> Vec<(&'static str, String)> {
-    vec![
-        (names::SAGA_ID, saga.saga_id.to_string()),
-        (names::SAGA_PLAN, saga.plan.clone()),
-        (names::SAGA_STEP, saga.step.clone()),
-        (names::SAGA_DIRECTION, saga.direction.to_string()),
-    ]
 }

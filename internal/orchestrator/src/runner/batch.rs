@@ -226,7 +226,7 @@ impl<'e> Batch<'e> {
             live: BTreeMap::new(),
             late: Vec::new(),
             unreadable: Vec::new(),
-            spans: Spans::new(&engine.tracer, now),
+            spans: Spans::new(&engine.tracer, &engine.prefix, now),
         }
     }
 

@@ -1,8 +1,9 @@
 //! Spans of a batch: collected while it runs, written after its commit.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
-use palinode_messaging::{Record, Topic};
+use palinode_messaging::{Record, Topic, creation_span};
 use palinode_saga::{Effect, Note, Plan};
 use palinode_telemetry::{Finished, Kind, SpanId, TraceContext, Tracer, names};
 use palinode_values::{Clock, SagaId, Timestamp};
@@ -13,10 +14,11 @@ use crate::store::saga::Head;
 /// What happened in a batch, to be told once it is committed.
 pub(crate) struct Spans {
     tracer: Tracer,
+    prefix: Arc<str>,
     began: Timestamp,
     noted: Vec<Noted>,
     ended: Vec<Ending>,
-    created: Vec<Created>,
+    created: Vec<Finished>,
     /// Anchor of each saga, by message key.
     anchors: HashMap<Vec<u8>, SpanId>,
 }
@@ -44,18 +46,11 @@ struct Ending {
     outcome: &'static str,
 }
 
-struct Created {
-    topic: Topic,
-    context: TraceContext,
-    anchor: SpanId,
-    saga: String,
-    step: String,
-}
-
 impl Spans {
-    pub(crate) fn new(tracer: &Tracer, began: Timestamp) -> Self {
+    pub(crate) fn new(tracer: &Tracer, prefix: &Arc<str>, began: Timestamp) -> Self {
         Self {
             tracer: tracer.clone(),
+            prefix: Arc::clone(prefix),
             began,
             noted: Vec::new(),
             ended: Vec::new(),
@@ -102,17 +97,8 @@ impl Spans {
             return;
         }
         self.created.extend(records.iter().filter_map(|record| {
-            Some(Created {
-                topic: record.topic,
-                context: record.trace.clone(),
-                anchor: *self.anchors.get(&record.key)?,
-                step: record
-                    .saga
-                    .as_ref()
-                    .map(|s| s.step.clone())
-                    .unwrap_or_default(),
-                saga: String::from_utf8_lossy(&record.key).into_owned(),
-            })
+            let anchor = *self.anchors.get(&record.key)?;
+            Some(creation_span(record, &self.prefix, anchor, self.began))
         }));
     }
 
@@ -136,11 +122,11 @@ impl Spans {
                 Noted::Reply { reply, note } => self.emit_reply(reply, *note, end),
             }
         }
-        for created in &self.created {
-            self.emit_created(created);
-        }
         for ending in &self.ended {
             self.emit_ending(ending, end);
+        }
+        for created in self.created {
+            self.tracer.emit(created);
         }
     }
 
@@ -171,7 +157,10 @@ impl Spans {
             (names::SAGA_ID, id.to_string()),
             (names::SAGA_PLAN, plan.to_owned()),
         ];
-        let name = format!("process {}", Topic::ORCHESTRATOR_COMMANDS.suffix());
+        let name = format!(
+            "process {}",
+            Topic::ORCHESTRATOR_COMMANDS.name(&self.prefix)
+        );
         self.tracer.emit(Finished {
             parent: start.trace.as_ref().map(|t| t.span_id),
             attributes: attributes.clone(),
@@ -194,31 +183,11 @@ impl Spans {
             (names::SAGA_DIRECTION, reply.direction.to_string()),
         ];
         attributes.extend(note.map(|note| (names::SAGA_REPLY_IGNORED, format!("{note:?}"))));
-        let name = format!("process {}", Topic::ORCHESTRATOR_REPLIES.suffix());
+        let name = format!("process {}", Topic::ORCHESTRATOR_REPLIES.name(&self.prefix));
         self.tracer.emit(Finished {
             parent: Some(creation.span_id),
             attributes,
             ..self.span(name, Kind::Consumer, creation.child(), end)
-        });
-    }
-
-    fn emit_created(&self, created: &Created) {
-        let mut attributes = vec![
-            (names::MESSAGING_OPERATION, "create".to_owned()),
-            (
-                names::MESSAGING_DESTINATION,
-                created.topic.suffix().to_owned(),
-            ),
-            (names::SAGA_ID, created.saga.clone()),
-        ];
-        if !created.step.is_empty() {
-            attributes.push((names::SAGA_STEP, created.step.clone()));
-        }
-        let name = format!("create {}", created.topic.suffix());
-        self.tracer.emit(Finished {
-            parent: Some(created.anchor),
-            attributes,
-            ..self.span(name, Kind::Producer, created.context.clone(), self.began)
         });
     }
 

@@ -45,6 +45,7 @@ impl World {
             db,
             doorbell: Doorbell::new(),
             tracer: Tracer::disabled(),
+            prefix: "test".into(),
             clock: Clock::system(),
         };
         Self {

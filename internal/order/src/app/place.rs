@@ -1,12 +1,13 @@
 use std::collections::HashMap;
+use std::slice;
 
-use palinode_db::{AsDbError, Db, Error, Tx};
-use palinode_outbox::{Doorbell, Held, append};
+use palinode_db::{AsDbError, Error, Tx};
+use palinode_outbox::{Held, append};
 use palinode_rpc::Violations;
 use palinode_telemetry::TraceContext;
-use palinode_values::{Clock, Coded, ErrorCode, MoneyError, OrderId, SagaId, Sku, UserId};
+use palinode_values::{Coded, ErrorCode, MoneyError, OrderId, SagaId, Sku, UserId};
 
-use super::{OPENING_STEP, SOURCE};
+use super::{Desk, OPENING_STEP, SOURCE};
 use crate::convert;
 use crate::domain::{Line, Offer, Order, Request, Status, total};
 use crate::store;
@@ -80,21 +81,21 @@ pub(crate) enum Placed {
 /// # Errors
 /// `Invalid` names the fields; `KeyReused`: the same key came with another request.
 pub(crate) async fn place(
-    db: &Db,
-    clock: &Clock,
-    doorbell: &Doorbell,
+    desk: &Desk,
     request: &Request,
     key: Option<&Key>,
     trace: &TraceContext,
 ) -> Result<Placed, PlaceError> {
+    let clock = &desk.clock;
     // drawn once: a second run of the transaction writes the same order
     let (order_id, saga_id) = (OrderId::new(clock), SagaId::new(clock));
-    let placed = db
+    let (placed, start) = desk
+        .db
         .run_tx("order.place", |mut tx| async move {
             if let Some(key) = key
                 && let Some(before) = claim(&mut tx, &request.user, key, order_id).await?
             {
-                return Ok((tx, Placed::Before(before)));
+                return Ok((tx, (Placed::Before(before), None)));
             }
             let lines = price(&mut tx, &request.lines).await?;
             let sum = total(&lines).map_err(PlaceError::Total)?;
@@ -115,15 +116,17 @@ pub(crate) async fn place(
                 created_at: now,
                 updated_at: now,
             };
-            store::order::insert(&mut tx, &order).await?;
+            store::order::insert(&mut tx, &order, trace).await?;
             palinode_participant::opened(&mut tx, saga_id, OPENING_STEP).await?;
             let held = Held::by_insert(&tx, [saga_id.key()]);
             let start = convert::start_saga(&order, clock, trace.child());
-            append(&mut tx, &held, &[start], SOURCE).await?;
-            Ok((tx, Placed::New(order)))
+            append(&mut tx, &held, slice::from_ref(&start), SOURCE).await?;
+            Ok((tx, (Placed::New(order), Some(start))))
         })
         .await?;
-    doorbell.ring();
+    if let Some(start) = start {
+        desk.started(&start, trace);
+    }
     Ok(placed)
 }
 

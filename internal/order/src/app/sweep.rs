@@ -1,13 +1,12 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use palinode_db::{AsDbError, Db, Error};
-use palinode_outbox::{Doorbell, Held, append};
-use palinode_telemetry::TraceContext;
-use palinode_values::{Clock, SagaId};
+use palinode_db::{AsDbError, Error};
+use palinode_outbox::{Held, append};
+use palinode_values::SagaId;
 use tokio_util::sync::CancellationToken;
 
-use super::SOURCE;
+use super::{Desk, SOURCE};
 use crate::clients::Orchestrator;
 use crate::convert;
 use crate::store;
@@ -44,9 +43,7 @@ impl AsDbError for SweepError {
 /// sent again, under the same saga id, until the orchestrator knows it.
 #[derive(Clone)]
 pub(crate) struct Sweep {
-    pub(crate) db: Db,
-    pub(crate) clock: Clock,
-    pub(crate) doorbell: Doorbell,
+    pub(crate) desk: Desk,
     pub(crate) orchestrator: Orchestrator,
 }
 
@@ -68,7 +65,7 @@ impl Sweep {
 
     /// One round; returns how many starts were sent again.
     pub(crate) async fn step(&self, patience: Duration) -> Result<usize, SweepError> {
-        let waiting = store::order::to_sweep(&self.db, patience, ORDERS_MAX).await?;
+        let waiting = store::order::to_sweep(&self.desk.db, patience, ORDERS_MAX).await?;
         if waiting.is_empty() {
             return Ok(0);
         }
@@ -76,25 +73,31 @@ impl Sweep {
         let known: HashSet<SagaId> = known.into_iter().collect();
         let (known, unknown): (Vec<SagaId>, Vec<SagaId>) =
             waiting.into_iter().partition(|id| known.contains(id));
-        store::order::mark_known(&self.db, &known).await?;
+        store::order::mark_known(&self.desk.db, &known).await?;
         if unknown.is_empty() {
             return Ok(0);
         }
-        let (clock, unknown) = (&self.clock, &unknown);
-        let sent = self
+        let (clock, unknown) = (&self.desk.clock, &unknown);
+        let (starts, traces) = self
+            .desk
             .db
             .run_tx("order.sweep", |mut tx| async move {
                 let orders = store::order::lock_unstarted(&mut tx, unknown).await?;
-                let held = Held::by_lock(&tx, orders.iter().map(|o| o.saga_id.key()));
-                let starts: Vec<_> = orders
+                let held = Held::by_lock(&tx, orders.iter().map(|(order, _)| order.saga_id.key()));
+                let (starts, traces): (Vec<_>, Vec<_>) = orders
                     .iter()
-                    .map(|order| convert::start_saga(order, clock, TraceContext::root()))
-                    .collect();
+                    .map(|(order, trace)| {
+                        let start = convert::start_saga(order, clock, trace.child());
+                        (start, trace.clone())
+                    })
+                    .unzip();
                 append(&mut tx, &held, &starts, SOURCE).await?;
-                Ok::<_, SweepError>((tx, starts.len()))
+                Ok::<_, SweepError>((tx, (starts, traces)))
             })
             .await?;
-        self.doorbell.ring();
-        Ok(sent)
+        for (start, trace) in starts.iter().zip(&traces) {
+            self.desk.started(start, trace);
+        }
+        Ok(starts.len())
     }
 }

@@ -8,12 +8,13 @@ use palinode_pb::saga::v1::{
     FindSagasRequest, FindSagasResponse, GetSagaHistoryRequest, GetSagaHistoryResponse,
     GetSagaRequest, GetSagaResponse, ListSagasRequest, ListSagasResponse, StartSaga,
 };
-use palinode_telemetry::TraceContext;
+use palinode_telemetry::{TraceContext, Tracer};
 use palinode_testkit::database::{TestDatabase, test_database};
 use palinode_values::{Clock, Coded, Currency, Money, OrderId, PaymentId, ShipmentId};
 use prost::Message;
 use tonic::{Request as Rpc, Response, Status as RpcStatus};
 
+use super::Desk;
 use super::decide::decide;
 use super::place::{Key, PlaceError, Placed, place};
 use super::sweep::Sweep;
@@ -53,15 +54,17 @@ impl World {
 
     async fn place(&self, request: &Request, key: Option<&Key>) -> Result<Placed, PlaceError> {
         let trace = TraceContext::root();
-        place(
-            &self.db,
-            &self.clock,
-            &Doorbell::new(),
-            request,
-            key,
-            &trace,
-        )
-        .await
+        place(&self.desk(), request, key, &trace).await
+    }
+
+    fn desk(&self) -> Desk {
+        Desk {
+            db: self.db.clone(),
+            clock: self.clock.clone(),
+            doorbell: Doorbell::new(),
+            tracer: Tracer::disabled(),
+            prefix: "test".to_owned(),
+        }
     }
 
     async fn placed(&self) -> Order {
@@ -291,9 +294,7 @@ async fn a_start_that_nobody_knows_is_sent_again_under_the_same_saga_id() {
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(server.serve(listener, stop.clone()));
     let sweep = Sweep {
-        db: world.db.clone(),
-        clock: Clock::system(),
-        doorbell: Doorbell::new(),
+        desk: world.desk(),
         orchestrator: Orchestrator::new(palinode_rpc::channel(&address.parse().unwrap())),
     };
     assert_eq!(

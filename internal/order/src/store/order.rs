@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use palinode_db::{Db, Error, Tx};
+use palinode_telemetry::TraceContext;
 use palinode_values::{Currency, Money, OrderId, PaymentId, SagaId, ShipmentId, Timestamp, UserId};
 use uuid::Uuid;
 
@@ -56,7 +57,7 @@ pub(crate) async fn claim_key(
 }
 
 /// Writes a new order with its lines.
-pub(crate) async fn insert(tx: &mut Tx, order: &Order) -> Result<(), Error> {
+pub(crate) async fn insert(tx: &mut Tx, order: &Order, trace: &TraceContext) -> Result<(), Error> {
     let (method, token) = match &order.payment {
         PaymentMethod::Wallet => ("wallet", None),
         PaymentMethod::Card { token } => ("card", Some(token)),
@@ -64,8 +65,8 @@ pub(crate) async fn insert(tx: &mut Tx, order: &Order) -> Result<(), Error> {
     sqlx::query!(
         "INSERT INTO orders (id, user_id, saga_id, status, total_minor, currency, address_name,
                              street, postal_code, city, country, method, card_token,
-                             created_at, updated_at)
-         VALUES ($1, $2, $3, 'pending', $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
+                             created_at, updated_at, traceparent)
+         VALUES ($1, $2, $3, 'pending', $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
         order.id.0,
         order.user.as_str(),
         order.saga_id.0,
@@ -80,6 +81,7 @@ pub(crate) async fn insert(tx: &mut Tx, order: &Order) -> Result<(), Error> {
         token,
         order.created_at,
         order.updated_at,
+        trace.traceparent(),
     )
     .execute(tx.conn())
     .await?;
@@ -218,22 +220,28 @@ pub(crate) async fn mark_known(db: &Db, sagas: &[SagaId]) -> Result<(), Error> {
 
 /// Locks those of the orders that are still pending, for another start; what somebody else holds
 /// is left to him.
-pub(crate) async fn lock_unstarted(tx: &mut Tx, sagas: &[SagaId]) -> Result<Vec<Order>, Error> {
+pub(crate) async fn lock_unstarted(
+    tx: &mut Tx,
+    sagas: &[SagaId],
+) -> Result<Vec<(Order, TraceContext)>, Error> {
     let ids: Vec<Uuid> = sagas.iter().map(|id| id.0).collect();
-    let locked = sqlx::query_scalar!(
+    let locked = sqlx::query!(
         "WITH free AS MATERIALIZED (
              SELECT id FROM orders
               WHERE saga_id = ANY($1) AND status = 'pending' AND NOT saga_known
               ORDER BY id FOR UPDATE SKIP LOCKED)
          UPDATE orders o SET start_sent_at = now() FROM free WHERE o.id = free.id
-         RETURNING o.id",
+         RETURNING o.id, o.traceparent",
         &ids
     )
     .fetch_all(tx.conn())
     .await?;
     let mut orders = Vec::with_capacity(locked.len());
-    for id in locked {
-        orders.extend(get_in(tx, OrderId(id)).await?);
+    for row in locked {
+        let trace = TraceContext::from_fields(Some(&row.traceparent), None, None);
+        let trace = trace.unwrap_or_else(TraceContext::root);
+        let order = get_in(tx, OrderId(row.id)).await?;
+        orders.extend(order.map(|order| (order, trace)));
     }
     Ok(orders)
 }

@@ -1,0 +1,5 @@
+//! The whole platform in one process, on real PostgreSQL and a broker.
+
+mod flow;
+mod invariants;
+mod rig;
