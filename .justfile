@@ -24,6 +24,10 @@ test-kafka:
 dev *arguments:
     cargo dev {{arguments}}
 
+# Kafka, PostgreSQL and every service as a process of its own.
+up *arguments:
+    deploy/local/up {{arguments}}
+
 # Writes the query data of the SQL statements; with `--check`, compares it.
 prepare-sql *arguments:
     cargo run --quiet -p palinode-testkit --bin prepare-sql -- {{arguments}}
@@ -31,3 +35,7 @@ prepare-sql *arguments:
 # Orders on a throw-away stack, and the verdict on them.
 demo *arguments:
     cargo run --quiet -p palinode -- demo --embedded {{arguments}}
+
+# Orders while every service is killed and restarted (Java 17, and Maven once, for a real Kafka).
+chaos *arguments:
+    cargo run --quiet -p palinode -- demo --chaos {{arguments}}

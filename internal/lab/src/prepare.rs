@@ -2,6 +2,7 @@ use anyhow::Context;
 use futures_util::future::try_join_all;
 use palinode_db::{Area, Db, Options};
 use palinode_messaging::{BrokerKind, Kafka, Topic, create_topics, partitions};
+use palinode_service::DatabaseUrl;
 use palinode_testkit::database::{create_databases, with_database};
 
 /// The address of a server, without the name of a database; parameters stay.
@@ -44,8 +45,11 @@ pub async fn migrate(server: &str, kafka: &Kafka, new_topic_partitions: i32) -> 
 }
 
 async fn migrate_databases(server: &str) -> anyhow::Result<()> {
+    let shown: DatabaseUrl = server.parse()?; // without its password
     let admin = with_database(server, "postgres");
-    let databases = create_databases(&admin, "palinode_").await?;
+    let databases = create_databases(&admin, "palinode_")
+        .await
+        .with_context(|| format!("no databases can be made: does PostgreSQL run at {shown}?"))?;
     let migrations = databases
         .iter()
         .map(|(area, url)| palinode_db::migrate(url, *area));

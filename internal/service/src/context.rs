@@ -76,7 +76,10 @@ pub enum StartError {
         source: std::io::Error,
     },
     /// The database does not answer, or refuses us.
-    #[error("{service} cannot use its database {url}")]
+    #[error(
+        "{service} cannot use its database at {url}: does PostgreSQL run there, and has \
+         `palinode migrate` been run?"
+    )]
     Database {
         /// The service.
         service: &'static str,

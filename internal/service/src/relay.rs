@@ -1,3 +1,4 @@
+use anyhow::Context as _;
 use palinode_db::{Db, Options};
 use palinode_messaging::Producer;
 use palinode_outbox::Doorbell;
@@ -17,8 +18,20 @@ const CONNECTIONS: u32 = 3;
 pub async fn build(context: Context) -> anyhow::Result<()> {
     let mut sources = Vec::new();
     for (name, url) in context.config.relay_databases()? {
-        let db = connect(&name, url).await?;
-        palinode_outbox::require_topics(&db, &context.kafka.prefix).await?;
+        let db = connect(&name, url).await.with_context(|| {
+            format!(
+                "the database of {name} cannot be used: does PostgreSQL run there, and has \
+                 `palinode migrate` been run?"
+            )
+        })?;
+        palinode_outbox::require_topics(&db, &context.kafka.prefix)
+            .await
+            .with_context(|| {
+                format!(
+                    "the outbox of {name} is not ready: run `palinode migrate` with this topic \
+                     prefix"
+                )
+            })?;
         sources.push(Source {
             name,
             db,

@@ -1,4 +1,9 @@
 //! The whole platform in one process, on real PostgreSQL and a broker.
+#![expect(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "tests read every service's database, and a test that cannot go on fails"
+)]
 
 mod flow;
 mod invariants;
