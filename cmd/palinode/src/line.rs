@@ -69,7 +69,7 @@ pub(crate) struct Common {
         long,
         env = "PALINODE_LOG",
         value_name = "FILTER",
-        default_value = "warn"
+        default_value = "warn,sqlx=error"
     )]
     pub(crate) log: String,
 }
@@ -150,7 +150,7 @@ pub(crate) struct Migrate {
     pub(crate) kafka: String,
     /// What the names of topics begin with
     #[arg(
-        long,
+        long = "topic-prefix",
         env = "PALINODE_TOPIC_PREFIX",
         value_name = "NAME",
         default_value = "palinode"
@@ -205,7 +205,7 @@ pub(crate) struct Demo {
         long,
         env = "PALINODE_LOG",
         value_name = "FILTER",
-        default_value = "warn"
+        default_value = "warn,sqlx=error"
     )]
     pub(crate) log: String,
 }

@@ -10,6 +10,8 @@ use crate::prepare::server_of;
 const PARTITIONS_REAL: i32 = 8;
 /// The in-process broker may keep 5 MiB for each: one is enough for one process.
 const PARTITIONS_IN_PROCESS: i32 = 1;
+/// Between two looks at whether a server still runs.
+const LOOK_EVERY: std::time::Duration = std::time::Duration::from_millis(500);
 const REACH_LIMIT: std::time::Duration = std::time::Duration::from_secs(10);
 
 /// Where Kafka comes from.
@@ -87,6 +89,20 @@ impl Backing {
             in_process: kafka.in_process,
             cluster,
         })
+    }
+
+    /// Waits until something that was started here has ended by itself, and says what.
+    pub(crate) async fn lost(&self) -> anyhow::Error {
+        loop {
+            tokio::time::sleep(LOOK_EVERY).await;
+            if let Some(cluster) = self.cluster.as_ref().filter(|c| c.has_ended()) {
+                let folder = cluster.data_dir().display();
+                return anyhow::anyhow!("PostgreSQL has ended by itself; its log is in {folder}");
+            }
+            if self.broker.as_ref().is_some_and(kafka::Broker::has_ended) {
+                return anyhow::anyhow!("Kafka has ended by itself");
+            }
+        }
     }
 
     /// Stops what was started here: Kafka first, then PostgreSQL.

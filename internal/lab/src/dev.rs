@@ -45,14 +45,16 @@ pub async fn run(options: DevOptions) -> anyhow::Result<()> {
     let outcome = match outcome {
         Ok(stack) => {
             let stopping = stack.stopping();
-            tokio::select! {
-                () = signals.next() => {}
-                () = stopping.cancelled() => {}
-            }
-            tokio::select! {
+            let lost = tokio::select! {
+                () = signals.next() => Ok(()),
+                () = stopping.cancelled() => Ok(()),
+                lost = backing.lost() => Err(lost),
+            };
+            let stopped = tokio::select! {
                 stopped = stack.stop() => stopped,
                 () = signals.next() => Err(anyhow::anyhow!("stopped at once, by a second signal")),
-            }
+            };
+            lost.and(stopped)
         }
         Err(error) => Err(error),
     };
@@ -104,6 +106,9 @@ fn announce(out: &mut impl Write, backing: &Backing, stack: &Stack) -> io::Resul
 
 /// Commands that place an order and show it.
 pub(crate) fn write_try(out: &mut impl Write, url: &str) -> io::Result<()> {
+    // as it was called, because it need not be on the path
+    let program = std::env::args().next();
+    let program = program.as_deref().unwrap_or("palinode");
     writeln!(
         out,
         r#"  curl -s {url}/v1/orders -H 'content-type: application/json' -H "idempotency-key: $(date +%s)" -d '{{
@@ -113,6 +118,6 @@ pub(crate) fn write_try(out: &mut impl Write, url: &str) -> io::Result<()> {
     "paymentMethod": {{"wallet": {{}}}}
   }}'
   curl -s '{url}/v1/orders?userId=alice'
-  palinode saga list --server {url}"#
+  {program} saga list --server {url}"#
     )
 }

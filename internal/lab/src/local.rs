@@ -1,10 +1,13 @@
 //! `palinode stack`: Kafka, PostgreSQL and every service as a process of its own, on one machine.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use palinode_messaging::Backoff;
 use palinode_testkit::Progress;
+use tokio::time::Instant;
 
 use crate::backing::{Backing, BackingOptions, KafkaChoice};
 use crate::dev::write_try;
@@ -14,7 +17,9 @@ use crate::seed;
 use crate::signals::Signals;
 
 /// Between two looks at whether a process has ended.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// A service that has run so long did not fail at its start.
+const STEADY: Duration = Duration::from_secs(30);
 
 /// What `palinode stack` was asked for.
 #[derive(Debug, Clone)]
@@ -54,6 +59,7 @@ pub async fn run(options: LocalOptions) -> anyhow::Result<()> {
         Ok(fleet) => {
             let supervised = tokio::select! {
                 supervised = supervise(&fleet) => supervised,
+                lost = backing.lost() => Err(lost),
                 () = signals.next() => Ok(()),
             };
             let stopped = fleet.stop().await;
@@ -97,15 +103,36 @@ async fn launch(options: &LocalOptions, backing: &Backing) -> anyhow::Result<Fle
     Ok(fleet)
 }
 
+/// A service that ended by itself.
+#[derive(Default)]
+struct Fallen {
+    backoff: Backoff,
+    /// When it is started again.
+    due: Option<Instant>,
+    started: Option<Instant>,
+}
+
 async fn supervise(fleet: &Fleet) -> anyhow::Result<()> {
+    let mut fallen: BTreeMap<&str, Fallen> = BTreeMap::new();
     loop {
         tokio::time::sleep(LOOK_EVERY).await;
         for name in fleet.ended() {
-            tracing::error!(
-                service = name,
-                "ended by itself, started again: see its log"
-            );
-            fleet.spawn(name)?;
+            let service = fallen.entry(name).or_default();
+            match service.due {
+                None => {
+                    if service.started.is_some_and(|at| at.elapsed() > STEADY) {
+                        service.backoff.reset();
+                    }
+                    let pause = service.backoff.next_pause();
+                    tracing::error!(service = name, ?pause, "ended by itself: see its log");
+                    service.due = Some(Instant::now() + pause);
+                }
+                Some(due) if due <= Instant::now() => {
+                    fleet.spawn(name)?;
+                    (service.due, service.started) = (None, Some(Instant::now()));
+                }
+                Some(_) => {}
+            }
         }
     }
 }

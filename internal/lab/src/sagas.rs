@@ -125,7 +125,11 @@ fn show(saga: &Json, out: &mut impl Write) -> anyhow::Result<()> {
         .unwrap_or_default();
     let rows = steps.iter().map(|step| {
         ["name", "participant", "kind", "state", "attempts", "reason"]
-            .map(|field| text(step, field))
+            .map(|field| match text(step, field) {
+                // counted only while a step is under way
+                text if field == "attempts" && text == "0" => String::new(),
+                text => text,
+            })
             .to_vec()
     });
     let heads = ["step", "participant", "kind", "state", "attempts", "reason"];

@@ -16,7 +16,7 @@ type Order = Box<dyn FnOnce(&Cluster) + Send>;
 /// A broker inside this process, on a loopback port, so that other processes may connect. It
 /// forgets everything when it is dropped, and keeps 5 MiB a partition before that.
 ///
-/// Source: librdkafka's mock cluster; its limits are measured in DEPENDENCIES §8.
+/// Source: librdkafka's mock cluster.
 pub struct InProcessBroker {
     orders: Option<mpsc::Sender<Order>>,
     thread: Option<JoinHandle<()>>,

@@ -78,8 +78,6 @@ pub struct ConsumerStatus {
 ///
 /// Natural batching: it takes what is there, at once; the next batch grows meanwhile. Offsets are
 /// stored after the handler has committed, so a crash repeats records and loses none.
-///
-/// Source: OUTBOX-RELAY §8.
 #[derive(Debug)]
 pub struct Consumer {
     inbox: Arc<Inbox>,

@@ -155,13 +155,13 @@ impl Headers {
 }
 
 impl Record {
-    /// The headers that are known when the row is written. The relay adds those that come from
+    /// The headers that are known when `service` writes the row. The relay adds those that come from
     /// columns: `ce_id`, `id`, `ce_time`, `ce_subject` and the trace context.
     #[must_use]
-    pub fn fixed_headers(&self, source: &str) -> Headers {
+    pub fn fixed_headers(&self, service: &str) -> Headers {
         let mut headers = Headers(Vec::with_capacity(14));
         headers.push("ce_type", self.kind.as_bytes().to_vec());
-        headers.push("ce_source", source.as_bytes().to_vec());
+        headers.push("ce_source", format!("/palinode/{service}"));
         headers.push("ce_specversion", Bytes::from_static(b"1.0"));
         headers.push("ce_dataschema", format!("proto:{}", self.kind));
         headers.push("content-type", Bytes::from_static(b"application/protobuf"));

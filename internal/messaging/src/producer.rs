@@ -71,8 +71,6 @@ pub struct Permit {
 ///
 /// Create it at start: the first acknowledgement takes up to 0.6 s. A fatal error, a gap and
 /// [`Producer::purge`] replace the client beneath; the pages in flight are reported `Unsent`.
-///
-/// Source: OUTBOX-RELAY §6.
 #[derive(Debug, Clone)]
 pub struct Producer {
     shared: Arc<Shared>,

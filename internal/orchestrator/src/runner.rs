@@ -31,5 +31,5 @@ pub(crate) struct Engine {
     pub(crate) clock: Clock,
 }
 
-/// `ce_source` of everything the orchestrator writes.
-pub(crate) const SOURCE: &str = "/palinode/orchestrator";
+/// The name of this service.
+pub(crate) const SERVICE: &str = "orchestrator";

@@ -38,5 +38,5 @@ impl Desk {
 pub(crate) const PLAN: &str = "place-order";
 /// The step of the plan that is done by placing the order.
 pub(crate) const OPENING_STEP: &str = "open-order";
-/// `ce_source` of everything the order service writes.
-pub(crate) const SOURCE: &str = "/palinode/order";
+/// The name of this service.
+pub(crate) const SERVICE: &str = "order";

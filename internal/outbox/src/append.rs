@@ -12,7 +12,8 @@ pub const RECORDS_MAX: usize = 10_000;
 /// Appends `records` in slice order to the outbox of the open transaction, in one statement.
 ///
 /// Shape: 0 to [`RECORDS_MAX`] records; every record's key is in `held`. Units: `body` bytes, at
-/// most [`MESSAGE_BYTES_MAX`]. `source` becomes `ce_source`: the name of the service.
+/// most [`MESSAGE_BYTES_MAX`]. `service` is the writer's name: `ce_source` is
+/// `/palinode/<service>`.
 ///
 /// # Errors
 /// `NotHeld`: a bug, `tx` does not hold the key's row. `TooLarge`, `TooMany`: refused. `Db`: the
@@ -21,7 +22,7 @@ pub async fn append(
     tx: &mut Tx,
     held: &Held,
     records: &[Record],
-    source: &str,
+    service: &str,
 ) -> Result<(), Error> {
     if records.is_empty() {
         return Ok(());
@@ -46,7 +47,7 @@ pub async fn append(
                 max: MESSAGE_BYTES_MAX,
             });
         }
-        rows.push(record, source);
+        rows.push(record, service);
     }
     rows.insert(tx).await
 }
@@ -79,7 +80,7 @@ impl<'a> Columns<'a> {
         }
     }
 
-    fn push(&mut self, record: &'a Record, source: &str) {
+    fn push(&mut self, record: &'a Record, service: &str) {
         self.lanes.push(lane_of(&record.key));
         self.topics.push(record.topic.number());
         self.event_ids.push(record.event_id.0);
@@ -87,7 +88,7 @@ impl<'a> Columns<'a> {
         self.traceparents.push(record.trace.traceparent());
         self.tracestates.push(record.trace.tracestate.as_deref());
         self.baggages.push(record.trace.baggage.as_deref());
-        self.headers.push(record.fixed_headers(source).encode());
+        self.headers.push(record.fixed_headers(service).encode());
         self.payloads.push(&record.body);
     }
 

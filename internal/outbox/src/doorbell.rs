@@ -6,7 +6,7 @@ use tokio::sync::Notify;
 /// wait for its next poll. Cheap to clone; a bell that nobody hears does no harm.
 ///
 /// Never `NOTIFY` in a business transaction: its commit holds a lock of the whole cluster, which
-/// ends group commit. Source: OUTBOX-RELAY §8.
+/// ends group commit.
 #[derive(Debug, Clone, Default)]
 pub struct Doorbell {
     bell: Arc<Notify>,

@@ -164,7 +164,7 @@ impl From<prost::DecodeError> for Undecodable {
 
 /// The idempotency key of a step for external systems: UUIDv5 of `saga id / step / direction`.
 ///
-/// The same over attempts, plan versions and redeliveries. Source: SAGA-SEMANTICS §7.
+/// The same over attempts, plan versions and redeliveries. Source: RFC 9562 §5.5.
 #[must_use]
 pub fn step_key(saga: SagaId, step: &str, direction: Direction) -> Uuid {
     Uuid::new_v5(

@@ -8,8 +8,6 @@
 //! After its trust in a lease is over a worker sends nothing.
 //! Not here: appending (outbox) and dedupe (participant): a crash repeats records.
 //!
-//! Source: OUTBOX-RELAY §3, §4, §6, §7 (queue mode).
-//!
 //! ```no_run
 //! use palinode_messaging::{Kafka, Producer};
 //! use palinode_relay::{Options, Relay, Source};

@@ -113,6 +113,12 @@ impl Broker {
         self.process.0.pid()
     }
 
+    /// Whether the broker has ended by itself.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.process.0.ended().is_some()
+    }
+
     /// Stops the broker and frees its ports. Data that is kept stays.
     pub async fn stop(self) {
         tokio::task::spawn_blocking(move || drop(self))

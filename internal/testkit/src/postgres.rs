@@ -128,6 +128,12 @@ impl Cluster {
         self.server.0.pid()
     }
 
+    /// Whether the server has ended by itself.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.server.0.ended().is_some()
+    }
+
     /// The port on 127.0.0.1.
     #[must_use]
     pub fn port(&self) -> u16 {

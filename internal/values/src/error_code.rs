@@ -31,7 +31,7 @@ pub enum ErrorCode {
 }
 
 impl ErrorCode {
-    /// Every code, in the order of the table in the handbook of errors.
+    /// Every code, in one order.
     pub const ALL: [Self; 11] = [
         Self::Invalid,
         Self::Unauthenticated,

@@ -17,7 +17,7 @@ use prost::{Message, Name};
 use super::encode::{self, INPUT, Payload, Payloads, output_slot};
 use super::registry::StoredPlan;
 use super::spans::{Noted, Spans};
-use super::{Engine, SOURCE};
+use super::{Engine, SERVICE};
 use crate::convert;
 use crate::store::saga::{self as store, Head, HeadChange, HistoryRow, LateRow, WaitColumns};
 
@@ -420,7 +420,7 @@ impl<'e> Batch<'e> {
         }
         self.save(tx).await?;
         let held = Held::by_swap(tx, self.live.keys().map(|id| id.key()));
-        append(tx, &held, &records, SOURCE)
+        append(tx, &held, &records, SERVICE)
             .await
             .map_err(|error| match error {
                 palinode_outbox::Error::Db(error) => error,

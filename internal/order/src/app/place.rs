@@ -7,7 +7,7 @@ use palinode_rpc::Violations;
 use palinode_telemetry::TraceContext;
 use palinode_values::{Coded, ErrorCode, MoneyError, OrderId, SagaId, Sku, UserId};
 
-use super::{Desk, OPENING_STEP, SOURCE};
+use super::{Desk, OPENING_STEP, SERVICE};
 use crate::convert;
 use crate::domain::{Line, Offer, Order, Request, Status, total};
 use crate::store;
@@ -120,7 +120,7 @@ pub(crate) async fn place(
             palinode_participant::opened(&mut tx, saga_id, OPENING_STEP).await?;
             let held = Held::by_insert(&tx, [saga_id.key()]);
             let start = convert::start_saga(&order, clock, trace.child());
-            append(&mut tx, &held, slice::from_ref(&start), SOURCE).await?;
+            append(&mut tx, &held, slice::from_ref(&start), SERVICE).await?;
             Ok((tx, (Placed::New(order), Some(start))))
         })
         .await?;

@@ -6,7 +6,7 @@ use palinode_outbox::{Held, append};
 use palinode_values::SagaId;
 use tokio_util::sync::CancellationToken;
 
-use super::{Desk, SOURCE};
+use super::{Desk, SERVICE};
 use crate::clients::Orchestrator;
 use crate::convert;
 use crate::store;
@@ -91,7 +91,7 @@ impl Sweep {
                         (start, trace.clone())
                     })
                     .unzip();
-                append(&mut tx, &held, &starts, SOURCE).await?;
+                append(&mut tx, &held, &starts, SERVICE).await?;
                 Ok::<_, SweepError>((tx, (starts, traces)))
             })
             .await?;

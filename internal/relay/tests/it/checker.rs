@@ -14,8 +14,6 @@ pub(crate) struct Sum {
 impl Stack {
     /// Delivered and parked together are what was committed; for each topic and key the first
     /// occurrences follow the ids; the outbox is empty.
-    ///
-    /// Source: OUTBOX-RELAY §13.
     pub(crate) async fn check(&mut self) -> Sum {
         self.drained().await;
         let kept = kept(self).await;
