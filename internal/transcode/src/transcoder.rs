@@ -25,6 +25,9 @@ use crate::trie::{Lookup, Segments, Trie};
 /// Timers on two sides of a connection may differ by this much.
 const TIMER_GRAIN: Duration = Duration::from_millis(5);
 
+/// The reason of a request that is not understood.
+const MALFORMED: &str = "INVALID_REQUEST";
+
 /// REST over gRPC services. Cheap to clone; no state but what [`Builder`] was given.
 #[derive(Clone)]
 pub struct Transcoder {
@@ -206,10 +209,11 @@ impl Call<'_> {
 
     fn malformed(&self, malformed: Malformed) -> Problem {
         let rule = (self.options.status_table)(Code::InvalidArgument);
-        match malformed {
+        let problem = match malformed {
             Malformed::Whole(detail) => Problem::new(rule.http, rule.code, detail),
             Malformed::Fields(errors) => Problem::of_fields(rule, errors),
-        }
+        };
+        problem.with_reason(MALFORMED)
     }
 
     async fn ask(
