@@ -1,5 +1,4 @@
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication, TopicResult};
 use rdkafka::config::FromClientConfigAndContext;
@@ -122,18 +121,10 @@ async fn present_topics(kafka: &Kafka, limit: Duration) -> Result<Vec<(Topic, i3
     tokio::task::spawn_blocking(move || {
         let client: BaseConsumer<LogContext> =
             BaseConsumer::from_config_and_context(&kafka.client_config(), LogContext)?;
-        let until = Instant::now() + limit;
-        let metadata = loop {
-            // asking for one topic by its name might create it
-            match client.fetch_metadata(None, limit) {
-                Ok(metadata) => break metadata,
-                // somebody's topics were just made or deleted, which spoils the answer about all
-                Err(error) if in_motion(&error) && Instant::now() < until => {
-                    thread::sleep(Duration::from_millis(20));
-                }
-                Err(source) => return Err(kafka.unreachable(source)),
-            }
-        };
+        // asking for one topic by its name might create it
+        let metadata = client
+            .fetch_metadata(None, limit)
+            .map_err(|source| kafka.unreachable(source))?;
         let found = TOPICS.iter().filter_map(|spec| {
             let name = kafka.topic_name(spec.topic);
             let topic = metadata.topics().iter().find(|t| t.name() == name)?;
@@ -144,17 +135,6 @@ async fn present_topics(kafka: &Kafka, limit: Duration) -> Result<Vec<(Topic, i3
     })
     .await
     .expect("asking for metadata does not panic")
-}
-
-fn in_motion(error: &KafkaError) -> bool {
-    matches!(
-        error.rdkafka_error_code(),
-        Some(
-            RDKafkaErrorCode::LeaderNotAvailable
-                | RDKafkaErrorCode::NotLeaderForPartition
-                | RDKafkaErrorCode::UnknownTopicOrPartition
-        )
-    )
 }
 
 fn admin(kafka: &Kafka) -> Result<AdminClient<LogContext>, Error> {

@@ -1,11 +1,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
 use tokio::sync::mpsc;
 
@@ -17,6 +17,7 @@ use crate::topics::Topic;
 
 const QUEUED_MAX: usize = 10_000;
 const POLL: Duration = Duration::from_millis(100);
+const ASK_AGAIN_AFTER: Duration = Duration::from_millis(20);
 
 /// Where a tail begins in each partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,8 +104,7 @@ fn assigned(
     let mut assignment = TopicPartitionList::new();
     for (name, count) in topics {
         for partition in 0..count {
-            let (low, high) = consumer
-                .fetch_watermarks(&name, partition, ASK_LIMIT)
+            let (low, high) = watermarks(&consumer, &name, partition)
                 .map_err(|source: KafkaError| kafka.unreachable(source))?;
             let offset = match from {
                 StartAt::Beginning => low,
@@ -115,4 +115,32 @@ fn assigned(
     }
     consumer.assign(&assignment)?;
     Ok(consumer)
+}
+
+/// The leader of a partition that was just made may not know yet that it is: it is asked again.
+fn watermarks(
+    consumer: &BaseConsumer<LogContext>,
+    topic: &str,
+    partition: i32,
+) -> Result<(i64, i64), KafkaError> {
+    let until = Instant::now() + ASK_LIMIT;
+    loop {
+        let answer = consumer.fetch_watermarks(topic, partition, ASK_LIMIT);
+        let code = answer
+            .as_ref()
+            .err()
+            .and_then(KafkaError::rdkafka_error_code);
+        let too_early = matches!(
+            code,
+            Some(
+                RDKafkaErrorCode::LeaderNotAvailable
+                    | RDKafkaErrorCode::NotLeaderForPartition
+                    | RDKafkaErrorCode::UnknownTopicOrPartition
+            )
+        );
+        if !too_early || Instant::now() > until {
+            return answer;
+        }
+        thread::sleep(ASK_AGAIN_AFTER);
+    }
 }

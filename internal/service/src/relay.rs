@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use anyhow::Context as _;
 use palinode_db::{Db, Options};
 use palinode_messaging::Producer;
@@ -9,6 +11,9 @@ use crate::context::Context;
 
 /// Leases, pages and acknowledgements of one database.
 const CONNECTIONS: u32 = 3;
+/// Beside its service a relay hears a bell: it looks by itself only for the rows of other
+/// instances, whose lanes it has leased.
+const POLL_PAUSE_MAX: Duration = Duration::from_millis(100);
 
 /// The relay as a service of its own, over the databases that the settings name. Its gRPC server
 /// has nothing but health and reflection.
@@ -89,15 +94,12 @@ pub(crate) fn spawn_for(context: &Context) -> anyhow::Result<()> {
             db: db.clone(),
             doorbell,
         };
-        Relay::new(
-            palinode_relay::Options::default(),
-            vec![source],
-            producer,
-            tracer,
-            clock,
-        )
-        .run(stop)
-        .await;
+        let options = palinode_relay::Options {
+            poll_pause_max: POLL_PAUSE_MAX,
+            ..palinode_relay::Options::default()
+        };
+        let relay = Relay::new(options, vec![source], producer, tracer, clock);
+        relay.run(stop).await;
         db.close().await;
         Ok(())
     });

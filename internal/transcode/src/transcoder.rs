@@ -169,6 +169,7 @@ impl Call<'_> {
         let too_large = || {
             let detail = format!("the body is larger than {limit} bytes");
             Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "PAYLOAD_TOO_LARGE", detail)
+                .with_reason("REQUEST_TOO_LARGE")
         };
         // What is declared too large is not read at all.
         let declared = headers

@@ -41,23 +41,3 @@ async fn an_address_where_nothing_answers_is_named() {
     let words = error.unwrap_err().to_string();
     assert_eq!(words, "no Kafka broker answers at 127.0.0.1:1");
 }
-
-#[tokio::test]
-async fn topics_of_others_that_come_and_go_spoil_no_answer() {
-    let stack = Stack::start(1).await;
-    let comings = async {
-        for _ in 0..10 {
-            Stack::start(8).await.end().await;
-        }
-    };
-    let questions = async {
-        loop {
-            partitions(&stack.kafka).await.unwrap();
-        }
-    };
-    tokio::select! {
-        () = comings => {}
-        () = questions => {}
-    }
-    stack.end().await;
-}
