@@ -71,11 +71,6 @@ async fn stack(line: Stack) -> anyhow::Result<()> {
 }
 
 async fn migrate(line: Migrate) -> anyhow::Result<()> {
-    anyhow::ensure!(
-        64 % line.partitions == 0,
-        "--partitions {} does not divide 64",
-        line.partitions
-    );
     let kafka = Kafka {
         bootstrap: line.kafka,
         prefix: line.prefix,

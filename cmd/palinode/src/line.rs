@@ -158,8 +158,16 @@ pub(crate) struct Migrate {
     pub(crate) prefix: String,
     /// Partitions of topics that are created; a divisor of 64
     #[arg(long, value_name = "N", default_value_t = 8,
-          value_parser = clap::value_parser!(i32).range(1..=64))]
+          value_parser = partitions)]
     pub(crate) partitions: i32,
+}
+
+fn partitions(text: &str) -> Result<i32, String> {
+    let count = text
+        .parse()
+        .ok()
+        .filter(|count| [1, 2, 4, 8, 16, 32, 64].contains(count));
+    count.ok_or_else(|| "it is none of 1, 2, 4, 8, 16, 32, 64".to_owned())
 }
 
 #[derive(Debug, Args)]

@@ -27,8 +27,17 @@ fn main() -> ExitCode {
         // it has a runtime and signals of its own, as every service's executable
         Command::Serve(serve) => run_process(serve.parts(), *serve.config),
         command => commands::run(command).unwrap_or_else(|error| {
+            if is_broken_pipe(&error) {
+                return ExitCode::SUCCESS;
+            }
             writeln!(std::io::stderr(), "error: {error:#}").ok();
             ExitCode::FAILURE
         }),
     }
+}
+
+/// The reader has read enough, as in `palinode saga list | head`.
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let io = error.downcast_ref::<std::io::Error>();
+    io.is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
 }

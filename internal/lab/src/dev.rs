@@ -9,7 +9,7 @@ use crate::backing::{Backing, BackingOptions, KafkaChoice};
 use crate::prepare::migrate;
 use crate::seed;
 use crate::signals::Signals;
-use crate::stack::{GatewayPort, Ports, Stack, StackOptions, Tracing};
+use crate::stack::{GatewayPort, Ports, Stack, StackOptions, Tracing, require_free};
 
 /// What `palinode dev` was asked for.
 #[derive(Debug, Clone)]
@@ -33,6 +33,9 @@ pub struct DevOptions {
 /// # Errors
 /// Something cannot be started, or failed; says what to do.
 pub async fn run(options: DevOptions) -> anyhow::Result<()> {
+    if let GatewayPort::Exactly(port) = options.port {
+        require_free(port)?;
+    }
     let mut signals = Signals::listen()?;
     let backing = tokio::select! {
         backing = Backing::start(backing_of(&options)) => backing?,

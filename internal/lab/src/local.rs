@@ -15,6 +15,7 @@ use crate::fleet::{Fleet, FleetOptions};
 use crate::prepare::migrate;
 use crate::seed;
 use crate::signals::Signals;
+use crate::stack::require_free;
 
 /// Between two looks at whether a process has ended.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
@@ -45,6 +46,7 @@ pub struct LocalOptions {
 /// # Errors
 /// Something cannot be started; says what to do.
 pub async fn run(options: LocalOptions) -> anyhow::Result<()> {
+    require_free(options.port)?;
     let mut signals = Signals::listen()?;
     std::fs::create_dir_all(&options.dir)?;
     let backing = tokio::select! {

@@ -236,12 +236,23 @@ async fn listen(spec: ServiceSpec, ports: Ports) -> anyhow::Result<TcpListener> 
             tracing::debug!(service = spec.name, port, %error, "listens at a free port");
             Ok(at(0).await?)
         }
-        Err(error) => Err(error).with_context(|| {
-            format!(
-                "{} cannot listen at port {port}: stop what uses it, or give another --port \
-                 (0: any free one)",
-                spec.name
-            )
-        }),
+        Err(error) => Err(error).with_context(|| taken(spec.name, port)),
     }
+}
+
+/// Says early what would fail late: that the gateway's port is taken.
+///
+/// # Errors
+/// It is; with the way out.
+pub(crate) fn require_free(port: u16) -> anyhow::Result<()> {
+    std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, port))
+        .map(drop)
+        .with_context(|| taken("gateway", port))
+}
+
+fn taken(name: &str, port: u16) -> String {
+    format!(
+        "{name} cannot listen at port {port}: stop what uses it, or give another --port \
+         (0: any free one)"
+    )
 }

@@ -1,5 +1,7 @@
 //! Proto3 JSON to messages and back, with the path of every field that is wrong.
 
+use std::collections::HashMap;
+
 use prost_reflect::{
     DeserializeOptions, DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, SerializeOptions,
     Value,
@@ -155,6 +157,7 @@ impl Inspection {
             }
             return;
         };
+        let mut chosen: HashMap<String, String> = HashMap::new();
         for (name, value) in members {
             if self.errors.len() == ERRORS_MAX {
                 return;
@@ -164,9 +167,16 @@ impl Inspection {
                 self.blame(&at, "UNKNOWN_FIELD", "is not a known field".to_owned());
                 continue;
             };
-            if !value.is_null() {
-                self.field(&field, value, &member(at, field.json_name()));
+            if value.is_null() {
+                continue;
             }
+            let here = member(at, field.json_name());
+            if let Some(oneof) = field.containing_oneof()
+                && let Some(other) = chosen.insert(oneof.name().to_owned(), here.clone())
+            {
+                self.blame(&here, "CONFLICT", format!("excludes {other}"));
+            }
+            self.field(&field, value, &here);
         }
     }
 

@@ -84,6 +84,10 @@ async fn bad_input_is_told_by_field_and_nothing_is_written() {
         (without(good(), "paymentMethod"), "paymentMethod"),
         (payment(json!({})), "paymentMethod"),
         (payment(json!({"gold": {}})), "paymentMethod.gold"),
+        (
+            payment(json!({"card": {"token": "tok_visa"}, "wallet": {}})),
+            "paymentMethod.wallet",
+        ),
         (card(""), "paymentMethod.card.token"),
         (without(good(), "userId"), "userId"),
         (with(good(), "/userId", json!(7)), "userId"),
