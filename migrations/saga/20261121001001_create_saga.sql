@@ -25,7 +25,7 @@ CREATE TABLE saga (
   version      bigint      NOT NULL,
   state        text        NOT NULL CHECK (state IN ('running', 'compensating', 'completed', 'compensated', 'needs-attention')),
   body         bytea       NOT NULL,
-  waits_for    text        CHECK (waits_for IN ('reply', 'backoff', 'settle', 'operator')),
+  waits_for    text        CHECK (waits_for IN ('reply', 'backoff', 'settle', 'operator', 'hold')),
   waits_step   text,
   wait_until   timestamptz,
   wake_at      timestamptz,
@@ -70,7 +70,7 @@ COMMENT ON TABLE  saga_history IS 'One row a transition, never changed';
 COMMENT ON COLUMN saga_history.saga_id IS 'The saga';
 COMMENT ON COLUMN saga_history.version IS 'Version of the saga after the transition';
 COMMENT ON COLUMN saga_history.at IS 'Database time of the transition';
-COMMENT ON COLUMN saga_history.kind IS 'The input: 1 start, 2 reply, 3 due';
+COMMENT ON COLUMN saga_history.kind IS 'The input: 1 start, 2 reply, 3 due, 4 verb, 5 breaker';
 COMMENT ON COLUMN saga_history.body IS 'Input, effects and state after it, JSON';
 CREATE TABLE saga_history_default PARTITION OF saga_history DEFAULT;
 

@@ -10,7 +10,9 @@ use palinode_lab::{Gateway, GatewayPort, KafkaChoice, Tracing, dev, local, sagas
 use palinode_messaging::{BrokerKind, Kafka};
 use palinode_telemetry::{LogFormat, init_logs};
 
-use crate::line::{At, Command, Demo, Dev, Migrate, Saga, Stack};
+use serde_json::json;
+
+use crate::line::{At, Command, Demo, Dev, Migrate, Saga, Stack, Verb};
 
 const PORT: u16 = 8080;
 
@@ -126,9 +128,33 @@ async fn saga(line: Saga) -> anyhow::Result<()> {
         }
         Saga::Show { saga, at } => (Question::Show(saga), at),
         Saga::History { saga, at } => (Question::History(saga), at),
+        Saga::Act(verb) => return act(&verb).await,
     };
-    let At { server, json } = at;
-    let format = if json { Format::Json } else { Format::Table };
-    let gateway = Gateway::at(&server)?;
+    let (gateway, format) = asked(&at)?;
     sagas::answer(&gateway, &question, format, &mut std::io::stdout().lock()).await
+}
+
+async fn act(verb: &Verb) -> anyhow::Result<()> {
+    let (act, verb, body) = verb.parts();
+    let (gateway, format) = asked(&act.at)?;
+    let mut request = json!({
+        "reason": act.reason,
+        "principal": act.principal,
+        "preview": act.preview,
+        "expectedVersion": act.version.unwrap_or_default().to_string(),
+    });
+    request[verb] = body;
+    sagas::act(
+        &gateway,
+        &act.saga,
+        &request,
+        format,
+        &mut std::io::stdout().lock(),
+    )
+    .await
+}
+
+fn asked(at: &At) -> anyhow::Result<(Gateway, Format)> {
+    let format = if at.json { Format::Json } else { Format::Table };
+    Ok((Gateway::at(&at.server)?, format))
 }

@@ -1,8 +1,12 @@
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 use palinode_lab::part;
 use palinode_service::{Config, Part};
+
+mod saga;
+
+pub(crate) use saga::{At, Saga, Verb};
 
 /// Palinode: orders as sagas that can take back what they have done.
 #[derive(Debug, Parser)]
@@ -24,7 +28,7 @@ pub(crate) enum Command {
     Migrate(Migrate),
     /// Place a stream of orders, some of which must fail, and check what became of them
     Demo(Demo),
-    /// Look at sagas
+    /// Look at sagas, and act on them
     #[command(subcommand)]
     Saga(Saga),
 }
@@ -216,77 +220,4 @@ pub(crate) struct Demo {
         default_value = "warn,sqlx=error"
     )]
     pub(crate) log: String,
-}
-
-#[derive(Debug, Subcommand)]
-#[command(after_help = "Example:
-  palinode saga list --state needs-attention")]
-pub(crate) enum Saga {
-    /// List the newest sagas
-    #[command(after_help = "Example:\n  palinode saga list --state compensating --limit 20")]
-    List {
-        /// Only sagas in this state
-        #[arg(long, value_enum)]
-        state: Option<SagaState>,
-        /// How many at the most
-        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=200))]
-        limit: u32,
-        #[command(flatten)]
-        at: At,
-    },
-    /// Show one saga with its steps
-    #[command(after_help = "Example:\n  palinode saga show 0197a1c2-7b1e-7c3a-9d2f-3f5b0c9e1a42")]
-    Show {
-        /// Id of the saga
-        saga: String,
-        #[command(flatten)]
-        at: At,
-    },
-    /// Show what happened in one saga, oldest first
-    #[command(
-        after_help = "Example:\n  palinode saga history 0197a1c2-7b1e-7c3a-9d2f-3f5b0c9e1a42 --json"
-    )]
-    History {
-        /// Id of the saga
-        saga: String,
-        #[command(flatten)]
-        at: At,
-    },
-}
-
-/// Where to ask, and how to answer.
-#[derive(Debug, Args)]
-pub(crate) struct At {
-    /// The gateway
-    #[arg(
-        long,
-        env = "PALINODE_SERVER",
-        value_name = "URL",
-        default_value = "http://127.0.0.1:8080"
-    )]
-    pub(crate) server: String,
-    /// As JSON
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum SagaState {
-    Running,
-    Compensating,
-    Completed,
-    Compensated,
-    NeedsAttention,
-}
-
-impl SagaState {
-    pub(crate) fn word(self) -> &'static str {
-        match self {
-            Self::Running => "RUNNING",
-            Self::Compensating => "COMPENSATING",
-            Self::Completed => "COMPLETED",
-            Self::Compensated => "COMPENSATED",
-            Self::NeedsAttention => "NEEDS_ATTENTION",
-        }
-    }
 }

@@ -46,7 +46,12 @@ impl Answer {
             return Ok(body);
         }
         let words = body["detail"].as_str().or_else(|| body["title"].as_str());
-        anyhow::bail!("{}: {}", self.status, words.unwrap_or("no words"))
+        let mut words = words.unwrap_or("no words").to_owned();
+        for error in body["errors"].as_array().into_iter().flatten() {
+            let of = |part: &str| error[part].as_str().unwrap_or_default();
+            words.push_str(&format!("; {} {}", of("field"), of("detail")));
+        }
+        anyhow::bail!("{}: {words}", self.status)
     }
 }
 

@@ -63,6 +63,51 @@ pub async fn answer(
     Ok(())
 }
 
+/// Acts on a saga, or shows what that would do, and writes what came of it.
+///
+/// Shape: `request` is an `ActOnSagaRequest` as JSON, without the saga's id.
+///
+/// # Errors
+/// The gateway does not answer, or the verb is refused: with the verbs that would be accepted.
+pub async fn act(
+    gateway: &Gateway,
+    saga: &str,
+    request: &Json,
+    format: Format,
+    out: &mut impl Write,
+) -> anyhow::Result<()> {
+    let path = format!("/v1/sagas/{}:act", checked(saga)?);
+    let body = gateway.post(&path, request, None).await?.success()?;
+    if format == Format::Json {
+        writeln!(out, "{body:#}")?;
+        return Ok(());
+    }
+    let preview = body["preview"] == true;
+    let (is, sent) = if preview {
+        ("would be", "would send")
+    } else {
+        ("is", "sent")
+    };
+    let saga = &body["saga"];
+    let version = text(saga, "version");
+    writeln!(out, "the saga {is} {}, version {version}", state(saga))?;
+    for line in words(&body["effects"]) {
+        writeln!(out, "{sent}  {line}")?;
+    }
+    for entry in body["changed"].as_array().into_iter().flatten() {
+        let (step, standing) = (text(entry, "step"), text(entry, "standing"));
+        writeln!(out, "{step} {is} {standing}: {}", text(entry, "token"))?;
+    }
+    Ok(())
+}
+
+fn words(list: &Json) -> impl Iterator<Item = &str> {
+    list.as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Json::as_str)
+}
+
 /// An id goes into a path: nothing else may stand there.
 fn checked(id: &str) -> anyhow::Result<palinode_values::SagaId> {
     id.parse()
@@ -112,27 +157,54 @@ fn show(saga: &Json, out: &mut impl Write) -> anyhow::Result<()> {
         ("started", "startedAt"),
         ("changed", "updatedAt"),
         ("trace", "traceId"),
+        ("version", "version"),
+        ("closed", "closed"),
     ] {
         let value = text(saga, field);
         if !value.is_empty() {
             writeln!(out, "{name:<9} {value}")?;
         }
     }
+    let accepts: Vec<&str> = words(&saga["accepts"]).collect();
+    if !accepts.is_empty() {
+        writeln!(out, "accepts   {}", accepts.join(", "))?;
+    }
     writeln!(out)?;
+    let left = |step: &Json| {
+        let entries = saga["ledger"].as_array();
+        let entry = entries
+            .into_iter()
+            .flatten()
+            .find(|e| e["step"] == step["name"]);
+        entry
+            .map(|entry| text(entry, "standing"))
+            .unwrap_or_default()
+    };
     let steps = saga["steps"]
         .as_array()
         .map(Vec::as_slice)
         .unwrap_or_default();
     let rows = steps.iter().map(|step| {
-        ["name", "participant", "kind", "state", "attempts", "reason"]
-            .map(|field| match text(step, field) {
-                // counted only while a step is under way
-                text if field == "attempts" && text == "0" => String::new(),
-                text => text,
-            })
-            .to_vec()
+        let cell = |field| match text(step, field) {
+            // counted only while a step is under way
+            text if field == "attempts" && text == "0" => String::new(),
+            text => text,
+        };
+        let cells = ["name", "participant", "kind", "state"].map(cell);
+        let mut row = cells.to_vec();
+        row.push(left(step));
+        row.extend(["attempts", "reason"].map(cell));
+        row
     });
-    let heads = ["step", "participant", "kind", "state", "attempts", "reason"];
+    let heads = [
+        "step",
+        "participant",
+        "kind",
+        "state",
+        "left behind",
+        "attempts",
+        "reason",
+    ];
     table(&heads, rows.collect(), out)
 }
 
@@ -147,6 +219,10 @@ fn history(body: &Json, out: &mut impl Write) -> anyhow::Result<()> {
             .map(Vec::as_slice)
             .unwrap_or_default();
         let effects: Vec<&str> = effects.iter().filter_map(Json::as_str).collect();
+        let by = match (text(entry, "principal"), text(entry, "reason")) {
+            (who, _) if who.is_empty() => String::new(),
+            (who, why) => format!("{who}: {why}"),
+        };
         vec![
             text(entry, "version"),
             text(entry, "at"),
@@ -155,9 +231,19 @@ fn history(body: &Json, out: &mut impl Write) -> anyhow::Result<()> {
             text(entry, "input"),
             text(entry, "state"),
             effects.join(", "),
+            by,
         ]
     });
-    let heads = ["version", "at", "kind", "step", "input", "state", "sent"];
+    let heads = [
+        "version",
+        "at",
+        "kind",
+        "step",
+        "input",
+        "state",
+        "sent",
+        "by whom, and why",
+    ];
     table(&heads, rows.collect(), out)
 }
 

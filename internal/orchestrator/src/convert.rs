@@ -6,10 +6,15 @@ use palinode_messaging::{HeaderError, Received, SagaHeaders};
 use palinode_pb::saga::v1::step_reply::Answer as PbAnswer;
 use palinode_pb::saga::v1::step_reply::refused::Cause as RefusedCause;
 use palinode_pb::saga::v1::{self as pb, SagaOutcome, SagaState, StartSaga, StepReply};
-use palinode_saga::{Answer, DbTime, Direction, Effect, Input, Need, Plan, Refusal, State, Status};
+use palinode_saga::{Answer, DbTime, Disposition, Need, Plan, Refusal, State, Status, ledger};
 use palinode_values::{SagaId, Timestamp};
 use prost::{Message, Name};
-use serde::{Deserialize, Serialize};
+
+mod history;
+mod verb;
+
+pub(crate) use history::{By, effect_words, history_body, history_entry, kind_number};
+pub(crate) use verb::{Wanted, wanted, words as verb_words};
 
 use crate::runner::batch::{Reply, Start};
 use crate::runner::encode::Payload;
@@ -170,127 +175,6 @@ pub(crate) fn timestamp(at: Timestamp) -> prost_types::Timestamp {
     }
 }
 
-/// The number of an input's kind in the history.
-pub(crate) fn kind_number(input: &Input) -> i16 {
-    match input {
-        Input::Start => 1,
-        Input::Reply { .. } => 2,
-        Input::Due => 3,
-    }
-}
-
-fn kind_word(number: i16) -> &'static str {
-    match number {
-        1 => "start",
-        2 => "reply",
-        3 => "due",
-        _ => "unknown",
-    }
-}
-
-/// A history row's body.
-#[derive(Serialize, Deserialize)]
-struct History {
-    input: Input,
-    status: Status,
-    effects: Vec<String>,
-}
-
-pub(crate) fn history_body(
-    plan: &Plan,
-    input: &Input,
-    state: &State,
-    effects: &[Effect],
-) -> Vec<u8> {
-    let effects = effects
-        .iter()
-        .map(|effect| effect_words(plan, effect))
-        .collect();
-    let body = History {
-        input: input.clone(),
-        status: state.status,
-        effects,
-    };
-    serde_json::to_vec(&body).expect("names and numbers only")
-}
-
-fn effect_words(plan: &Plan, effect: &Effect) -> String {
-    match effect {
-        Effect::Send(command) => {
-            let step = &plan.steps()[command.step].name;
-            let verb = match (command.direction, command.probe) {
-                (Direction::Forward, false) => "send",
-                (Direction::Forward, true) => "probe",
-                (Direction::Backward, _) => "undo",
-            };
-            format!("{verb} {step} #{}", command.attempt)
-        }
-        Effect::Emit(ended) => format!("end {}", crate::store::saga::state_word(ended.status)),
-    }
-}
-
-/// A history row in the words of the contract.
-pub(crate) fn history_entry(
-    plan: &Plan,
-    version: i64,
-    at: Timestamp,
-    kind: i16,
-    body: &[u8],
-) -> Result<pb::HistoryEntry, serde_json::Error> {
-    let body: History = serde_json::from_slice(body)?;
-    let (step, input) = match &body.input {
-        Input::Start => (String::new(), "started".to_owned()),
-        Input::Due => (String::new(), "a timer was due".to_owned()),
-        Input::Reply {
-            step,
-            direction,
-            attempt,
-            answer,
-        } => {
-            let name = plan
-                .steps()
-                .get(*step)
-                .map(|s| s.name.clone())
-                .unwrap_or_default();
-            let what = match direction {
-                Direction::Forward => "action",
-                Direction::Backward => "compensation",
-            };
-            (
-                name,
-                format!(
-                    "{} (to the {what}, attempt {attempt})",
-                    answer_words(answer)
-                ),
-            )
-        }
-    };
-    Ok(pb::HistoryEntry {
-        version,
-        at: Some(timestamp(at)),
-        kind: kind_word(kind).to_owned(),
-        step,
-        input,
-        state: crate::store::saga::state_word(body.status).to_owned(),
-        effects: body.effects,
-    })
-}
-
-fn answer_words(answer: &Answer) -> String {
-    match answer {
-        Answer::Done => "done".to_owned(),
-        Answer::Failed { reason, detail } if detail.is_empty() => format!("failed: {reason}"),
-        Answer::Failed { reason, detail } => format!("failed: {reason}: {detail}"),
-        Answer::Pending { until } => format!("pending until {until}"),
-        Answer::Transient => "not yet, ask again".to_owned(),
-        Answer::Refused { refusal } => format!("refused: {refusal:?}").to_lowercase(),
-        Answer::Undone => "undone".to_owned(),
-        Answer::UndoneEmpty => "nothing to undo".to_owned(),
-        Answer::CannotUndo { reason } => format!("cannot be undone: {reason}"),
-        Answer::NotDone => "not done, and never will be".to_owned(),
-    }
-}
-
 /// The outcome that the event tells.
 pub(crate) fn outcome(status: Status) -> SagaOutcome {
     match status {
@@ -360,6 +244,40 @@ pub(crate) fn saga(row: &SagaRow, plan: &Plan) -> pb::Saga {
             .as_ref()
             .map(|t| t.trace_id.to_string())
             .unwrap_or_default(),
+        held: held_words(state),
+        closed: closed_word(state).to_owned(),
+        ledger: ledger_entries(plan, state),
+        accepts: Vec::new(),
+    }
+}
+
+/// What each step has left behind.
+pub(crate) fn ledger_entries(plan: &Plan, state: &State) -> Vec<pb::LedgerEntry> {
+    let entry = |entry: palinode_saga::Entry| pb::LedgerEntry {
+        step: plan.steps()[entry.step].name.clone(),
+        token: entry.token,
+        standing: entry.standing.as_str().to_owned(),
+    };
+    ledger(plan, state).into_iter().map(entry).collect()
+}
+
+fn held_words(state: &State) -> String {
+    let Some(hold) = state.hold else {
+        return String::new();
+    };
+    let by = match (hold.operator, hold.breaker) {
+        (true, false) => "an operator",
+        (false, _) => "the breaker of a participant",
+        (true, true) => "an operator, and the breaker of a participant",
+    };
+    format!("held since {} by {by}", hold.since)
+}
+
+fn closed_word(state: &State) -> &'static str {
+    match state.closed {
+        None => "",
+        Some(Disposition::ResidueAccepted) => "residue-accepted",
+        Some(Disposition::Abandoned) => "abandoned",
     }
 }
 
@@ -377,9 +295,12 @@ fn cause_words(state: &State) -> String {
 /// A sentence: what the saga waits for.
 fn waits_words(plan: &Plan, state: &State) -> String {
     use palinode_saga::WaitsFor;
-    let Some(waits) = state.waits() else {
+    let Some(waits) = state.waits().filter(|_| state.closed.is_none()) else {
         return String::new();
     };
+    if waits.what == WaitsFor::Hold {
+        return held_words(state);
+    }
     let Some(step) = waits
         .step
         .map(|step| (&plan.steps()[step], &state.steps[step]))
@@ -407,6 +328,7 @@ fn waits_words(plan: &Plan, state: &State) -> String {
             "rolls back; waits for the attempt of {} that is in flight, until {}",
             spec.name, waits.until
         ),
+        WaitsFor::Hold => held_words(state),
         WaitsFor::Operator => format!("{} is stuck: {}", spec.name, at.reason()),
     }
 }

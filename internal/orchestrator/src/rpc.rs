@@ -5,15 +5,18 @@ use std::sync::Arc;
 use palinode_db::Error;
 use palinode_pb::saga::v1::saga_service_server::SagaService;
 use palinode_pb::saga::v1::{
-    FindSagasRequest, FindSagasResponse, GetSagaHistoryRequest, GetSagaHistoryResponse,
-    GetSagaRequest, GetSagaResponse, ListSagasRequest, ListSagasResponse,
+    ActOnSagaRequest, ActOnSagaResponse, FindSagasRequest, FindSagasResponse,
+    GetSagaHistoryRequest, GetSagaHistoryResponse, GetSagaRequest, GetSagaResponse,
+    ListSagasRequest, ListSagasResponse,
 };
 use palinode_rpc::{Violations, status};
+use palinode_saga::{DbTime, accepted};
 use palinode_values::{Coded, ErrorCode, SagaId};
 use tonic::{Request, Response, Status};
 
 use crate::convert;
 use crate::runner::Engine;
+use crate::runner::act::{ActError, act};
 use crate::runner::registry::StoredPlan;
 use crate::store::read::{self, SagaRow};
 
@@ -128,6 +131,39 @@ impl Sagas {
         Ok(GetSagaHistoryResponse { entries })
     }
 
+    async fn shown(&self, id: SagaId) -> Result<GetSagaResponse, Refused> {
+        let (row, plan) = self.find(id).await?;
+        let now = DbTime::from(self.engine.clock.now());
+        let mut saga = convert::saga(&row, &plan.plan);
+        let verbs = accepted(&plan.plan, &row.head.state, now);
+        saga.accepts = verbs.iter().map(|verb| verb.word().to_owned()).collect();
+        saga.accepts.dedup();
+        Ok(GetSagaResponse { saga: Some(saga) })
+    }
+
+    async fn act(&self, request: ActOnSagaRequest) -> Result<ActOnSagaResponse, ActError> {
+        let id = request.saga_id.parse::<SagaId>();
+        let id = id.map_err(|e| Violations::of("saga_id", "NOT_A_UUID", e.rule.to_owned()))?;
+        let wanted = convert::wanted(request)?;
+        let acted = act(&self.engine, id, &wanted).await?;
+        let plan = &acted.plan.plan;
+        let before = convert::ledger_entries(plan, &acted.before);
+        let row = SagaRow {
+            wait_until: None,
+            progress_at: self.engine.clock.now(),
+            head: acted.head,
+        };
+        let saga = convert::saga(&row, plan);
+        let mut changed = saga.ledger.clone();
+        changed.retain(|entry| !before.contains(entry));
+        Ok(ActOnSagaResponse {
+            saga: Some(saga),
+            effects: acted.effects,
+            changed,
+            preview: wanted.preview,
+        })
+    }
+
     async fn known(&self, request: FindSagasRequest) -> Result<FindSagasResponse, Refused> {
         if request.saga_ids.len() > FIND_MAX {
             let wrong = Violations::of("saga_ids", "TOO_MANY", "must be at most 1000");
@@ -160,14 +196,7 @@ impl SagaService for Sagas {
         &self,
         request: Request<GetSagaRequest>,
     ) -> Result<Response<GetSagaResponse>, Status> {
-        let found = async {
-            let (row, plan) = self
-                .find(id("saga_id", &request.get_ref().saga_id)?)
-                .await?;
-            Ok(GetSagaResponse {
-                saga: Some(convert::saga(&row, &plan.plan)),
-            })
-        };
+        let found = async { self.shown(id("saga_id", &request.get_ref().saga_id)?).await };
         found
             .await
             .map(Response::new)
@@ -186,6 +215,16 @@ impl SagaService for Sagas {
             .await
             .map(Response::new)
             .map_err(|e: Refused| status(&e))
+    }
+
+    async fn act_on_saga(
+        &self,
+        request: Request<ActOnSagaRequest>,
+    ) -> Result<Response<ActOnSagaResponse>, Status> {
+        self.act(request.into_inner())
+            .await
+            .map(Response::new)
+            .map_err(|e| status(&e))
     }
 
     async fn find_sagas(

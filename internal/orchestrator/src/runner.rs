@@ -1,5 +1,6 @@
 //! A batch of inputs is one transaction: load, `next`, save, history, outbox.
 
+pub(crate) mod act;
 pub(crate) mod batch;
 pub(crate) mod consumer;
 pub(crate) mod encode;

@@ -154,12 +154,10 @@ impl<H: Handler> Participant<H> {
             (Direction::Forward, false) => Arrival::Action { same_body: true },
             (Direction::Forward, true) => Arrival::Probe,
             (Direction::Backward, false) => Arrival::Compensation,
-            (Direction::Backward, true) => {
-                return Err("a probe of a compensation is not known here".to_owned());
-            }
+            (Direction::Backward, true) => Arrival::UndoProbe,
         };
         let body = match arrival {
-            Arrival::Probe => None,
+            Arrival::Probe | Arrival::UndoProbe => None,
             Arrival::Action { .. } | Arrival::Compensation => Some(
                 self.handler
                     .decode(kind, &record.body)
@@ -264,7 +262,7 @@ fn ask<C>(
                 .is_none_or(|hash| *hash == command.hash);
             Arrival::Action { same_body }
         }
-        other @ (Arrival::Compensation | Arrival::Probe) => other,
+        other @ (Arrival::Compensation | Arrival::Probe | Arrival::UndoProbe) => other,
     };
     if let Answered::Reply(reply) = row.ask(arrival, command.arrived(), now)? {
         return Ok(Asked::Reply(reply));

@@ -4,10 +4,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::Direction;
 use crate::plan::{Plan, Retry, Step, StepKind};
-use crate::state::{Attempt, Cause, Doing, Need, State, Status, StepState, Undo};
+use crate::state::{
+    Attempt, Cause, Claim, Disposition, Doing, Need, Resolve, State, Status, StepState, Undo,
+};
 use crate::time::DbTime;
+use crate::verb::{Rule, Verb};
 
 mod reply;
+mod verb;
 
 /// What happens to a saga.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,6 +32,16 @@ pub enum Input {
     },
     /// Time has passed. Early, late or twice, it is harmless.
     Due,
+    /// An operator, or the owner of the saga, acts.
+    Verb {
+        /// What is to be done.
+        verb: Verb,
+    },
+    /// The breaker before one of its steps has opened or closed.
+    Breaker {
+        /// Whether it is open: then the saga is held.
+        open: bool,
+    },
 }
 
 /// What a participant may answer.
@@ -120,6 +134,8 @@ pub struct Transition {
     pub effects: Vec<Effect>,
     /// For an input that changed nothing: why.
     pub note: Option<Note>,
+    /// For a verb that is refused: the rule that it breaks. Nothing changed then.
+    pub refused: Option<Rule>,
 }
 
 /// Why an input changed nothing.
@@ -162,6 +178,17 @@ pub fn next(plan: &Plan, state: &State, input: &Input, now: DbTime) -> Transitio
             run.reply(*step, *direction, *attempt, answer);
         }
         Input::Due => run.due(),
+        Input::Breaker { open } => run.breaker(*open),
+        Input::Verb { verb } => {
+            if let Err(rule) = run.verb(verb) {
+                return Transition {
+                    state: state.clone(),
+                    effects: Vec::new(),
+                    note: None,
+                    refused: Some(rule),
+                };
+            }
+        }
     }
     run.advance();
     let unchanged = run.state == *state && run.effects.is_empty();
@@ -172,6 +199,7 @@ pub fn next(plan: &Plan, state: &State, input: &Input, now: DbTime) -> Transitio
         state: run.state,
         effects: run.effects,
         note: note.filter(|_| unchanged),
+        refused: None,
     }
 }
 
@@ -204,6 +232,9 @@ impl<'p> Run<'p> {
 
     /// Fires what is due.
     fn due(&mut self) {
+        if self.state.closed.is_some() {
+            return;
+        }
         for step in 0..self.state.steps.len() {
             if self.state.steps[step]
                 .until()
@@ -212,40 +243,77 @@ impl<'p> Run<'p> {
                 self.fire(step);
             }
         }
-        if self
-            .state
-            .deadline
-            .is_some_and(|deadline| deadline <= self.now)
-        {
+        let deadline = self.state.deadline.filter(|_| self.state.hold.is_none());
+        if deadline.is_some_and(|deadline| deadline <= self.now) {
             if self.state.can_flip(self.plan) {
                 self.flip(Cause::Deadline);
             } else if self.state.status == Status::Running {
-                self.hurry_pivot();
+                self.hurry_pivot(Cause::Deadline);
             }
             self.state.deadline = None;
         }
     }
 
-    /// The saga's deadline passed while the pivot is out: ask at once what became of it.
-    fn hurry_pivot(&mut self) {
+    /// The saga is to go back while the pivot is out: ask at once what became of it.
+    fn hurry_pivot(&mut self, wish: Cause) {
         for step in 0..self.state.steps.len() {
-            let out = matches!(
-                self.state.steps[step],
-                StepState::Sent(_) | StepState::Backoff(_)
-            );
-            if out && self.step(step).kind == StepKind::Pivot {
-                self.probe(step, 1, self.now);
+            if self.step(step).kind != StepKind::Pivot {
+                continue;
+            }
+            match self.state.steps[step] {
+                StepState::Sent(at) | StepState::Backoff(at) => {
+                    self.state.wish = Some(wish.clone());
+                    if self.state.hold.is_some() {
+                        continue; // asked when its attempt is over, or the hold
+                    }
+                    self.probe(
+                        step,
+                        Attempt {
+                            since: self.now,
+                            base: at.n,
+                            ..at
+                        }
+                        .next(),
+                    );
+                }
+                StepState::Probing(_) | StepState::ProbeBackoff(_) => {
+                    self.state.wish = Some(wish.clone());
+                }
+                StepState::Idle
+                | StepState::Unknown { .. }
+                | StepState::Done
+                | StepState::Failed { .. }
+                | StepState::NotDone
+                | StepState::Undoing(_)
+                | StepState::UndoBackoff(_)
+                | StepState::Undone
+                | StepState::UndoneEmpty
+                | StepState::Resolving(_)
+                | StepState::ByHand(_)
+                | StepState::Waived
+                | StepState::Stuck { .. } => {}
             }
         }
     }
 
     fn fire(&mut self, step: usize) {
+        if self.state.hold.is_some() {
+            self.expire(step);
+            return;
+        }
         match self.state.steps[step].clone() {
             StepState::Sent(attempt) => self.unanswered(step, attempt),
-            StepState::Backoff(attempt) => self.send(step, attempt.n + 1, attempt.since),
+            StepState::Backoff(attempt) if self.is_spent(step, attempt) => {
+                self.spent(step, attempt);
+            }
+            StepState::Backoff(attempt) => self.send(step, attempt.next()),
             StepState::Probing(attempt) => self.probe_unanswered(step, attempt),
-            StepState::ProbeBackoff(attempt) => self.probe(step, attempt.n + 1, attempt.since),
+            StepState::ProbeBackoff(attempt) => self.probe(step, attempt.next()),
             StepState::Undoing(undo) => self.undo_unanswered(step, undo),
+            StepState::Resolving(resolve) if resolve.out => {
+                self.resolve_unanswered(step, resolve);
+            }
+            StepState::Resolving(resolve) => self.ask(step, resolve),
             StepState::UndoBackoff(undo) => {
                 self.undo(
                     step,
@@ -262,6 +330,40 @@ impl<'p> Run<'p> {
             | StepState::NotDone
             | StepState::Undone
             | StepState::UndoneEmpty
+            | StepState::ByHand(_)
+            | StepState::Waived
+            | StepState::Stuck { .. } => {}
+        }
+    }
+
+    /// Under a hold an attempt that is out expires, and nothing is sent in its place. Whether the
+    /// budget is used up is asked when the hold has ended.
+    fn expire(&mut self, step: usize) {
+        let goes_back = self.state.cause.is_some();
+        let at = &mut self.state.steps[step];
+        match *at {
+            StepState::Sent(attempt) if goes_back => *at = StepState::Unknown { n: attempt.n },
+            StepState::Sent(attempt) => *at = StepState::Backoff(attempt),
+            StepState::Probing(attempt) => *at = StepState::ProbeBackoff(attempt),
+            StepState::Undoing(undo) => *at = StepState::UndoBackoff(undo),
+            StepState::Resolving(resolve) => {
+                *at = StepState::Resolving(Resolve {
+                    out: false,
+                    ..resolve
+                });
+            }
+            StepState::Idle
+            | StepState::Backoff(_)
+            | StepState::Unknown { .. }
+            | StepState::ProbeBackoff(_)
+            | StepState::Done
+            | StepState::Failed { .. }
+            | StepState::NotDone
+            | StepState::UndoBackoff(_)
+            | StepState::Undone
+            | StepState::UndoneEmpty
+            | StepState::ByHand(_)
+            | StepState::Waived
             | StepState::Stuck { .. } => {}
         }
     }
@@ -273,25 +375,48 @@ impl<'p> Run<'p> {
             return;
         }
         let spec = self.step(step);
-        let (retry, kind) = (&spec.retry, spec.kind);
-        let next_at = self.now.after(retry.pause(attempt.n));
+        let retry = &spec.retry;
+        let next_at = self.now.after(retry.pause(attempt.n - attempt.base));
         let again = StepState::Backoff(Attempt {
             until: next_at,
             ..attempt
         });
-        if self.endless(step) {
-            self.state.steps[step] = if next_at < attempt.since.after(retry.give_up_after) {
-                again
-            } else {
-                stuck(Doing::Action, false, "GAVE_UP")
-            };
-            return;
-        }
-        let within = attempt.n < retry.attempts_max && next_at < attempt.since.after(spec.deadline);
+        let within = if self.endless(step) {
+            next_at < attempt.since.after(retry.give_up_after)
+        } else {
+            !self.is_spent(step, attempt) && next_at < attempt.since.after(spec.deadline)
+        };
         if within {
             self.state.steps[step] = again;
-        } else if kind == StepKind::Pivot {
-            self.probe(step, 1, self.now);
+        } else {
+            self.spent(step, attempt);
+        }
+    }
+
+    /// Whether the action has had all its attempts.
+    fn is_spent(&self, step: usize, attempt: Attempt) -> bool {
+        let made = attempt.n.saturating_sub(attempt.base);
+        let spec = self.step(step);
+        let wish = spec.kind == StepKind::Pivot && self.state.wish.is_some();
+        !self.endless(step) && (wish || made >= spec.retry.attempts_max)
+    }
+
+    /// The budget of an action is used up.
+    fn spent(&mut self, step: usize, attempt: Attempt) {
+        let spec = self.step(step);
+        if self.endless(step) {
+            self.state.steps[step] = stuck(attempt.n, Doing::Action, false, "GAVE_UP");
+        } else if spec.kind == StepKind::Pivot {
+            let since = self.now;
+            self.probe(
+                step,
+                Attempt {
+                    since,
+                    base: attempt.n,
+                    ..attempt
+                }
+                .next(),
+            );
         } else {
             self.state.steps[step] = StepState::Unknown { n: attempt.n };
             self.flip(Cause::Unknown {
@@ -311,9 +436,9 @@ impl<'p> Run<'p> {
 
     fn probe_unanswered(&mut self, step: usize, attempt: Attempt) {
         let retry = &self.step(step).retry;
-        self.state.steps[step] = match self.again(retry, attempt.n, attempt.since) {
+        self.state.steps[step] = match self.again(retry, attempt.n - attempt.base, attempt.since) {
             Some(until) => StepState::ProbeBackoff(Attempt { until, ..attempt }),
-            None => stuck(Doing::Probe, false, "GAVE_UP"),
+            None => stuck(attempt.n, Doing::Probe, false, "GAVE_UP"),
         };
     }
 
@@ -321,7 +446,24 @@ impl<'p> Run<'p> {
         let retry = &self.step(step).undo_retry;
         self.state.steps[step] = match self.again(retry, undo.n, undo.since) {
             Some(until) => StepState::UndoBackoff(Undo { until, ..undo }),
-            None => stuck(Doing::Compensation, undo.was_done, "GAVE_UP"),
+            None => stuck(undo.n, Doing::Compensation, undo.was_done, "GAVE_UP"),
+        };
+    }
+
+    fn resolve_unanswered(&mut self, step: usize, resolve: Resolve) {
+        let retry = &self.step(step).undo_retry;
+        self.state.steps[step] = match self.again(retry, resolve.n, resolve.since) {
+            Some(until) => StepState::Resolving(Resolve {
+                until,
+                out: false,
+                ..resolve
+            }),
+            None => stuck(
+                resolve.n,
+                resolve.claim.about(),
+                resolve.was_done,
+                "GAVE_UP",
+            ),
         };
     }
 
@@ -331,24 +473,33 @@ impl<'p> Run<'p> {
         (until < since.after(retry.give_up_after)).then_some(until)
     }
 
-    fn send(&mut self, step: usize, attempt: u32, since: DbTime) {
+    fn send(&mut self, step: usize, attempt: Attempt) {
         let until = self.now.after(self.step(step).attempt_timeout);
-        self.state.steps[step] = StepState::Sent(Attempt {
-            n: attempt,
-            since,
-            until,
-        });
-        self.command(step, Direction::Forward, false, attempt, until);
+        self.state.steps[step] = StepState::Sent(Attempt { until, ..attempt });
+        self.command(step, Direction::Forward, false, attempt.n, until);
     }
 
-    fn probe(&mut self, step: usize, attempt: u32, since: DbTime) {
+    fn probe(&mut self, step: usize, attempt: Attempt) {
         let until = self.now.after(self.step(step).attempt_timeout);
-        self.state.steps[step] = StepState::Probing(Attempt {
-            n: attempt,
-            since,
+        self.state.steps[step] = StepState::Probing(Attempt { until, ..attempt });
+        self.command(step, Direction::Forward, true, attempt.n, until);
+    }
+
+    /// Asks the participant about an operator's claim, and to shut the door.
+    fn ask(&mut self, step: usize, resolve: Resolve) {
+        let until = self.now.after(self.step(step).attempt_timeout);
+        let n = resolve.n + 1;
+        self.state.steps[step] = StepState::Resolving(Resolve {
+            n,
             until,
+            out: true,
+            ..resolve
         });
-        self.command(step, Direction::Forward, true, attempt, until);
+        let direction = match resolve.claim {
+            Claim::Done | Claim::NotDone => Direction::Forward,
+            Claim::Undone => Direction::Backward,
+        };
+        self.command(step, direction, true, n, until);
     }
 
     fn undo(&mut self, step: usize, undo: Undo) {
@@ -376,21 +527,56 @@ impl<'p> Run<'p> {
 
     /// Turns the saga back, once and for all: nothing forward is sent any more.
     fn flip(&mut self, cause: Cause) {
+        if self.state.closed.is_some() || self.state.cause.is_some() {
+            return; // what comes late changes the ledger, and not the direction
+        }
         match self.state.status {
             Status::Running | Status::NeedsAttention(_) => {}
             Status::New | Status::Compensating | Status::Completed | Status::Compensated => return,
         }
         self.state.status = Status::Compensating;
-        self.state.cause = Some(cause);
+        self.state.cause = Some(self.state.wish.take().unwrap_or(cause));
         for state in &mut self.state.steps {
-            if let StepState::Backoff(attempt) = state {
-                *state = StepState::Unknown { n: attempt.n };
+            match *state {
+                // nobody asks any more: whatever it did is taken back
+                StepState::Backoff(Attempt { n, .. })
+                | StepState::Resolving(Resolve {
+                    n,
+                    claim: Claim::Done | Claim::NotDone,
+                    ..
+                })
+                | StepState::Stuck {
+                    n,
+                    doing: Doing::Action,
+                    ..
+                } => {
+                    *state = StepState::Unknown { n };
+                }
+                StepState::Idle
+                | StepState::Sent(_)
+                | StepState::Unknown { .. }
+                | StepState::Probing(_)
+                | StepState::ProbeBackoff(_)
+                | StepState::Done
+                | StepState::Failed { .. }
+                | StepState::NotDone
+                | StepState::Undoing(_)
+                | StepState::UndoBackoff(_)
+                | StepState::Undone
+                | StepState::UndoneEmpty
+                | StepState::Resolving(_)
+                | StepState::ByHand(_)
+                | StepState::Waived
+                | StepState::Stuck { .. } => {}
             }
         }
     }
 
     /// Does everything that the state allows now.
     fn advance(&mut self) {
+        if self.state.hold.is_some() || self.state.closed.is_some() {
+            return;
+        }
         if matches!(self.state.status, Status::NeedsAttention(_)) {
             self.leave_attention();
         }
@@ -405,7 +591,8 @@ impl<'p> Run<'p> {
     /// A late reply may have freed what was stuck.
     fn leave_attention(&mut self) {
         let stuck = |s: &StepState| matches!(s, StepState::Stuck { .. });
-        if !self.state.steps.iter().any(stuck) {
+        let moves = self.state.steps.iter().any(|s| s.until().is_some());
+        if moves || !self.state.steps.iter().any(stuck) {
             self.state.status = match self.state.cause {
                 Some(_) => Status::Compensating,
                 None => Status::Running,
@@ -420,12 +607,12 @@ impl<'p> Run<'p> {
                     .step(step)
                     .after
                     .iter()
-                    .all(|&s| self.state.steps[s] == StepState::Done);
+                    .all(|&s| self.state.steps[s].happened());
             if ready {
-                self.send(step, 1, self.now);
+                self.send(step, Attempt::first(self.now));
             }
         }
-        if self.state.steps.iter().all(|s| *s == StepState::Done) {
+        if self.state.steps.iter().all(StepState::happened) {
             self.end(Status::Completed);
         } else {
             self.rest_if_stuck();
@@ -444,7 +631,10 @@ impl<'p> Run<'p> {
         }
         // last to first, so that effects come in the order of a chain's unwinding
         for step in (0..self.state.steps.len()).rev() {
-            let was_done = self.state.steps[step] == StepState::Done;
+            let was_done = matches!(
+                self.state.steps[step],
+                StepState::Done | StepState::ByHand(Claim::Done)
+            );
             if !was_done && !matches!(self.state.steps[step], StepState::Unknown { .. }) {
                 continue;
             }
@@ -462,7 +652,15 @@ impl<'p> Run<'p> {
             }
         }
         if (0..self.state.steps.len()).all(|step| self.settled(step)) {
-            self.end(Status::Compensated);
+            let waived = |(step, at): (&Step, &StepState)| {
+                step.compensation.is_some() && *at == StepState::Waived
+            };
+            if self.plan.steps().iter().zip(&self.state.steps).any(waived) {
+                self.state.closed = Some(Disposition::ResidueAccepted);
+                self.end(Status::NeedsAttention(Need::Backward));
+            } else {
+                self.end(Status::Compensated);
+            }
         } else {
             self.rest_if_stuck();
         }
@@ -475,14 +673,19 @@ impl<'p> Run<'p> {
             | StepState::Failed { .. }
             | StepState::NotDone
             | StepState::Undone
-            | StepState::UndoneEmpty => true,
-            StepState::Done | StepState::Unknown { .. } => self.step(step).compensation.is_none(),
+            | StepState::UndoneEmpty
+            | StepState::ByHand(Claim::NotDone | Claim::Undone)
+            | StepState::Waived => true,
+            StepState::Done | StepState::ByHand(Claim::Done) | StepState::Unknown { .. } => {
+                self.step(step).compensation.is_none()
+            }
             StepState::Sent(_)
             | StepState::Backoff(_)
             | StepState::Probing(_)
             | StepState::ProbeBackoff(_)
             | StepState::Undoing(_)
             | StepState::UndoBackoff(_)
+            | StepState::Resolving(_)
             | StepState::Stuck { .. } => false,
         }
     }
@@ -515,8 +718,9 @@ impl<'p> Run<'p> {
     }
 }
 
-fn stuck(doing: Doing, was_done: bool, reason: &str) -> StepState {
+fn stuck(n: u32, doing: Doing, was_done: bool, reason: &str) -> StepState {
     StepState::Stuck {
+        n,
         doing,
         was_done,
         reason: reason.to_owned(),

@@ -61,6 +61,8 @@ pub enum Arrival {
     Compensation,
     /// A probe of the action: say what happened; if nothing has, make sure that it never will.
     Probe,
+    /// A probe of the compensation, before an operator's word is taken for it.
+    UndoProbe,
 }
 
 /// What the participant does with a command.
@@ -110,8 +112,20 @@ pub fn decide(row: Row, arrival: Arrival) -> Verdict {
         (_, Comp::Pending | Comp::Done | Comp::Closed, Arrival::Action { .. }) => {
             Verdict::RefuseClosed
         }
-        (_, Comp::Pending, Arrival::Compensation | Arrival::Probe) => Verdict::Pending,
-        (_, Comp::Done, Arrival::Compensation) => Verdict::ReplayCompensation,
+        (_, Comp::Pending, Arrival::Compensation | Arrival::Probe | Arrival::UndoProbe)
+        | (Act::Pending(Pending::Called), Comp::None, Arrival::UndoProbe) => Verdict::Pending,
+        (_, Comp::Done, Arrival::Compensation | Arrival::UndoProbe) => Verdict::ReplayCompensation,
+        (_, Comp::Closed, Arrival::UndoProbe) => Verdict::NotDone,
+        (Act::None | Act::Pending(Pending::Queued), Comp::None, Arrival::UndoProbe) => {
+            Verdict::Close(Row {
+                act: Act::Closed,
+                comp: Comp::Closed,
+            })
+        }
+        (_, Comp::None, Arrival::UndoProbe) => Verdict::Close(Row {
+            act: row.act,
+            comp: Comp::Closed,
+        }),
         (_, Comp::Done, Arrival::Probe) => Verdict::NotDone,
         (_, Comp::Closed, Arrival::Compensation) => Verdict::RefuseClosed,
         (Act::Done, Comp::Closed, Arrival::Probe) => Verdict::ReplayAction,
@@ -179,6 +193,7 @@ mod tests {
                     Arrival::Action { same_body: false },
                     Arrival::Compensation,
                     Arrival::Probe,
+                    Arrival::UndoProbe,
                 ] {
                     let verdict = decide(Row { act, comp }, arrival);
                     writeln!(table, "{act:?} / {comp:?} + {arrival:?} = {verdict:?}").unwrap();

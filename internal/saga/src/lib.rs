@@ -28,17 +28,24 @@
 mod direction;
 mod engine;
 pub mod guard;
+mod ledger;
 mod plan;
 mod schema;
 mod state;
 mod time;
+mod verb;
 
 pub use direction::{Direction, UnknownDirection};
 pub use engine::{Answer, Command, Effect, Ended, Input, Note, Refusal, Transition, next};
+pub use ledger::{Entry, Standing, ledger, residue};
 pub use plan::{
     Binding, Message, Plan, PlanBuilder, PlanError, PlanErrors, Retry, Source, Step, StepBuilder,
     StepKind, cause_detail, cause_reason, input, output, step,
 };
 pub use schema::{MessageShape, Schema};
-pub use state::{Cause, Need, State, Status, StepState, Waits, WaitsFor};
+pub use state::{
+    Attempt, Cause, Claim, Disposition, Doing, Hold, Need, Resolve, State, Status, StepState, Undo,
+    Waits, WaitsFor,
+};
 pub use time::{DbTime, millis, secs};
+pub use verb::{Rule, Verb, accepted};

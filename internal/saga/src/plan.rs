@@ -67,6 +67,17 @@ pub struct Step {
     /// What the step leaves behind until it is taken back, such as `stock.hold`; empty for
     /// read-only steps.
     pub token: String,
+    /// Whether an operator may go on without it. Retriable steps only.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub skippable: bool,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a reference"
+)]
+fn is_false(flag: &bool) -> bool {
+    !*flag
 }
 
 /// A command, and where its fields come from.
@@ -170,6 +181,12 @@ impl Plan {
         &self.name
     }
 
+    /// Whether its owner may cancel it before the pivot.
+    #[must_use]
+    pub fn is_cancellable(&self) -> bool {
+        self.cancellable
+    }
+
     /// The version.
     #[must_use]
     pub fn version(&self) -> u32 {
@@ -204,6 +221,26 @@ impl Plan {
     #[must_use]
     pub fn position(&self, step: &str) -> Option<usize> {
         self.steps.iter().position(|s| s.name == step)
+    }
+
+    /// Whether the output of `step` is bound by any other.
+    #[must_use]
+    pub fn is_bound(&self, step: usize) -> bool {
+        let name = &self.steps[step].name;
+        let messages = |s: &Step| {
+            s.action
+                .iter()
+                .chain(&s.compensation)
+                .cloned()
+                .collect::<Vec<_>>()
+        };
+        self.steps
+            .iter()
+            .enumerate()
+            .filter(|(position, _)| *position != step)
+            .flat_map(|(_, s)| messages(s))
+            .flat_map(|message| message.bindings)
+            .any(|binding| matches!(&binding.source, Source::Output { step, .. } if step == name))
     }
 
     /// Positions of the steps that come directly after `step`.
@@ -310,6 +347,7 @@ pub fn step(name: &str) -> StepBuilder {
             attempt_timeout: secs(5),
             deadline: secs(30),
             token: String::new(),
+            skippable: false,
         },
     }
 }
@@ -406,6 +444,13 @@ impl StepBuilder {
     #[must_use]
     pub fn token(mut self, token: &str) -> Self {
         token.clone_into(&mut self.step.token);
+        self
+    }
+
+    /// Lets an operator go on without this retriable step, if no later step needs its output.
+    #[must_use]
+    pub fn skippable(mut self) -> Self {
+        self.step.skippable = true;
         self
     }
 

@@ -20,6 +20,50 @@ pub struct State {
     /// One for each step of the plan, in its order.
     #[serde(rename = "p")]
     pub steps: Vec<StepState>,
+    /// Why it will go back if the pivot, which is out, turns out not to have happened.
+    #[serde(rename = "w", default, skip_serializing_if = "Option::is_none")]
+    pub wish: Option<Cause>,
+    /// Nothing new is sent as long as there is one.
+    #[serde(rename = "h", default, skip_serializing_if = "Option::is_none")]
+    pub hold: Option<Hold>,
+    /// How the case of a saga that needs attention was closed; `None` while it is open.
+    #[serde(rename = "x", default, skip_serializing_if = "Option::is_none")]
+    pub closed: Option<Disposition>,
+}
+
+/// Holds a saga: answers count, the direction stays, nothing new is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Hold {
+    /// Since when. Budgets and the deadline move by its length when it ends.
+    pub since: DbTime,
+    /// An operator has paused the saga.
+    #[serde(rename = "o", default)]
+    pub operator: bool,
+    /// The breaker before one of its steps is open.
+    #[serde(rename = "b", default)]
+    pub breaker: bool,
+}
+
+/// How the case of a saga was closed. It is never called compensated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Disposition {
+    /// Everything was taken back but what an operator has accepted.
+    ResidueAccepted,
+    /// It rests as it is.
+    Abandoned,
+}
+
+/// What an operator says of a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Claim {
+    /// Its action happened.
+    Done,
+    /// Its action did not happen.
+    NotDone,
+    /// Its effect was taken back.
+    Undone,
 }
 
 /// Where a saga is.
@@ -72,6 +116,10 @@ pub enum Cause {
     },
     /// The saga's deadline passed before the pivot.
     Deadline,
+    /// Its owner, or an operator, cancelled it.
+    Cancelled,
+    /// An operator forced it back.
+    Forced,
 }
 
 impl Cause {
@@ -82,6 +130,8 @@ impl Cause {
             Self::Failed { reason, .. } => reason,
             Self::Unknown { .. } => "STEP_UNKNOWN",
             Self::Deadline => "DEADLINE_EXCEEDED",
+            Self::Cancelled => "CANCELLED",
+            Self::Forced => "FORCED",
         }
     }
 
@@ -101,6 +151,8 @@ impl Cause {
                 format!("{step} was not answered in time; whatever it did was taken back")
             }
             Self::Deadline => "it took too long; whatever was done was taken back".to_owned(),
+            Self::Cancelled => "it was cancelled".to_owned(),
+            Self::Forced => "an operator turned it back".to_owned(),
         }
     }
 }
@@ -143,8 +195,17 @@ pub enum StepState {
     Undone,
     /// There was nothing to take back, and there never will be.
     UndoneEmpty,
+    /// An operator has said what happened, and the participant is asked to shut the door.
+    Resolving(Resolve),
+    /// Settled by an operator's word, with the door shut where the participant could be reached.
+    ByHand(Claim),
+    /// An operator has decided that nobody waits for it any more.
+    Waived,
     /// Nothing but an operator or a late reply moves it.
     Stuck {
+        /// Attempts made.
+        #[serde(default)]
+        n: u32,
         /// What it was about.
         doing: Doing,
         /// Whether its effect is known to have happened.
@@ -171,7 +232,10 @@ pub enum Doing {
 pub struct Attempt {
     /// 1 for the first.
     pub n: u32,
-    /// When the first attempt went out; budgets count from there.
+    /// Attempts before those that the budget counts.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub base: u32,
+    /// When the first attempt of the budget went out.
     pub since: DbTime,
     /// When something happens by itself.
     pub until: DbTime,
@@ -187,6 +251,71 @@ pub struct Undo {
     /// When something happens by itself.
     pub until: DbTime,
     /// Whether the action is known to have happened; else it is unknown.
+    pub was_done: bool,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a reference"
+)]
+fn is_zero(n: &u32) -> bool {
+    *n == 0
+}
+
+impl Attempt {
+    /// The first attempt of a fresh budget, going out now.
+    pub(crate) fn first(now: DbTime) -> Self {
+        Self {
+            n: 1,
+            base: 0,
+            since: now,
+            until: now,
+        }
+    }
+
+    /// The next attempt of the same budget.
+    pub(crate) fn next(self) -> Self {
+        Self {
+            n: self.n + 1,
+            ..self
+        }
+    }
+}
+
+impl Claim {
+    /// What a step is stuck in whose claim cannot be asked about.
+    pub(crate) fn about(self) -> Doing {
+        match self {
+            Self::Done | Self::NotDone => Doing::Action,
+            Self::Undone => Doing::Compensation,
+        }
+    }
+
+    /// One word for it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::NotDone => "not-done",
+            Self::Undone => "undone",
+        }
+    }
+}
+
+/// The participant is asked before an operator's word is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resolve {
+    /// What the operator says.
+    pub claim: Claim,
+    /// 1 for the first question.
+    pub n: u32,
+    /// When the first question went out.
+    pub since: DbTime,
+    /// When something happens by itself.
+    pub until: DbTime,
+    /// Whether a question is out; else the next goes out at `until`.
+    pub out: bool,
+    /// Whether the action is known to have happened.
     pub was_done: bool,
 }
 
@@ -212,6 +341,8 @@ pub enum WaitsFor {
     Settle,
     /// An operator.
     Operator,
+    /// The end of a hold.
+    Hold,
 }
 
 impl WaitsFor {
@@ -223,6 +354,7 @@ impl WaitsFor {
             Self::Backoff => "backoff",
             Self::Settle => "settle",
             Self::Operator => "operator",
+            Self::Hold => "hold",
         }
     }
 }
@@ -236,6 +368,9 @@ impl State {
             cause: None,
             deadline: None,
             steps: plan.steps().iter().map(|_| StepState::Idle).collect(),
+            wish: None,
+            hold: None,
+            closed: None,
         }
     }
 
@@ -253,6 +388,11 @@ impl State {
             Status::New | Status::Completed | Status::Compensated | Status::NeedsAttention(_) => {
                 return None;
             }
+        }
+        if self.hold.is_some() {
+            // attempts that are out expire; the rest waits for the end of the hold
+            let out = self.steps.iter().filter(|step| step.is_out());
+            return out.filter_map(StepState::until).min().or(Some(DbTime::FAR));
         }
         let deadline = self.deadline.filter(|_| self.can_flip(plan));
         self.steps
@@ -276,16 +416,25 @@ impl State {
                 until: DbTime(i64::MAX),
             });
         }
+        if self.hold.is_some() {
+            return Some(Waits {
+                what: WaitsFor::Hold,
+                step: None,
+                until: DbTime::FAR,
+            });
+        }
         let compensating = self.status == Status::Compensating;
         let of_step = |(position, step): (usize, &StepState)| {
             let what = match step {
                 StepState::Sent(_) | StepState::Probing(_) if compensating => WaitsFor::Settle,
-                StepState::Sent(_) | StepState::Probing(_) | StepState::Undoing(_) => {
-                    WaitsFor::Reply
-                }
-                StepState::Backoff(_) | StepState::ProbeBackoff(_) | StepState::UndoBackoff(_) => {
-                    WaitsFor::Backoff
-                }
+                StepState::Sent(_)
+                | StepState::Probing(_)
+                | StepState::Undoing(_)
+                | StepState::Resolving(Resolve { out: true, .. }) => WaitsFor::Reply,
+                StepState::Resolving(_)
+                | StepState::Backoff(_)
+                | StepState::ProbeBackoff(_)
+                | StepState::UndoBackoff(_) => WaitsFor::Backoff,
                 StepState::Idle
                 | StepState::Unknown { .. }
                 | StepState::Done
@@ -293,6 +442,8 @@ impl State {
                 | StepState::NotDone
                 | StepState::Undone
                 | StepState::UndoneEmpty
+                | StepState::ByHand(_)
+                | StepState::Waived
                 | StepState::Stuck { .. } => return None,
             };
             Some(Waits {
@@ -330,6 +481,7 @@ impl StepState {
                 Some(a.until)
             }
             Self::Undoing(u) | Self::UndoBackoff(u) => Some(u.until),
+            Self::Resolving(resolve) => Some(resolve.until),
             Self::Idle
             | Self::Unknown { .. }
             | Self::Done
@@ -337,8 +489,38 @@ impl StepState {
             | Self::NotDone
             | Self::Undone
             | Self::UndoneEmpty
+            | Self::ByHand(_)
+            | Self::Waived
             | Self::Stuck { .. } => None,
         }
+    }
+
+    /// Whether a command of the step is out, whose answer may still come.
+    #[must_use]
+    pub fn is_out(&self) -> bool {
+        match self {
+            Self::Sent(_) | Self::Probing(_) | Self::Undoing(_) => true,
+            Self::Resolving(resolve) => resolve.out,
+            Self::Idle
+            | Self::Backoff(_)
+            | Self::Unknown { .. }
+            | Self::ProbeBackoff(_)
+            | Self::Done
+            | Self::Failed { .. }
+            | Self::NotDone
+            | Self::UndoBackoff(_)
+            | Self::Undone
+            | Self::UndoneEmpty
+            | Self::ByHand(_)
+            | Self::Waived
+            | Self::Stuck { .. } => false,
+        }
+    }
+
+    /// Whether steps after it may go on.
+    #[must_use]
+    pub fn happened(&self) -> bool {
+        matches!(self, Self::Done | Self::ByHand(Claim::Done) | Self::Waived)
     }
 
     /// Attempts made so far, of whatever it does now.
@@ -347,14 +529,16 @@ impl StepState {
         match self {
             Self::Sent(a) | Self::Backoff(a) | Self::Probing(a) | Self::ProbeBackoff(a) => a.n,
             Self::Undoing(u) | Self::UndoBackoff(u) => u.n,
-            Self::Unknown { n } => *n,
+            Self::Unknown { n } | Self::Stuck { n, .. } => *n,
+            Self::Resolving(resolve) => resolve.n,
             Self::Idle
             | Self::Done
             | Self::Failed { .. }
             | Self::NotDone
             | Self::Undone
             | Self::UndoneEmpty
-            | Self::Stuck { .. } => 0,
+            | Self::ByHand(_)
+            | Self::Waived => 0,
         }
     }
 
@@ -375,6 +559,11 @@ impl StepState {
             Self::UndoBackoff(_) => "undo-backoff",
             Self::Undone => "undone",
             Self::UndoneEmpty => "undone-empty",
+            Self::Resolving(_) => "resolving",
+            Self::ByHand(Claim::Done) => "done-by-hand",
+            Self::ByHand(Claim::NotDone) => "not-done-by-hand",
+            Self::ByHand(Claim::Undone) => "undone-by-hand",
+            Self::Waived => "waived",
             Self::Stuck { .. } => "stuck",
         }
     }
@@ -395,7 +584,10 @@ impl StepState {
             | Self::Undoing(_)
             | Self::UndoBackoff(_)
             | Self::Undone
-            | Self::UndoneEmpty => "",
+            | Self::UndoneEmpty
+            | Self::Resolving(_)
+            | Self::ByHand(_)
+            | Self::Waived => "",
         }
     }
 }

@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 pub struct DbTime(pub i64);
 
 impl DbTime {
+    /// The last millisecond of the year 9999: when nothing happens by itself.
+    pub const FAR: Self = Self(253_402_300_799_999);
+
     /// The instant `span` later; saturates at the end of time.
     #[must_use]
     pub fn after(self, span: Duration) -> Self {

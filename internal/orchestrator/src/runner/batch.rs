@@ -8,17 +8,17 @@ use palinode_messaging::{Record, SagaHeaders, Topic, commands_of};
 use palinode_outbox::{Held, append};
 use palinode_pb::saga::v1::SagaEnded;
 use palinode_saga::{
-    Answer, Command, DbTime, Direction, Effect, Ended, Input, Note, State, StepState, next,
+    Answer, Claim, Command, DbTime, Direction, Effect, Ended, Input, Note, State, StepState, next,
 };
 use palinode_telemetry::TraceContext;
 use palinode_values::{EventId, SagaId, Timestamp};
 use prost::{Message, Name};
 
-use super::encode::{self, INPUT, Payload, Payloads, output_slot};
+use super::encode::{self, INPUT, Payload, Payloads, claimed_slot, output_slot};
 use super::registry::StoredPlan;
 use super::spans::{Noted, Spans};
 use super::{Engine, SERVICE};
-use crate::convert;
+use crate::convert::{self, By};
 use crate::store::saga::{self as store, Head, HeadChange, HistoryRow, LateRow, WaitColumns};
 
 /// A saga to be started.
@@ -50,6 +50,8 @@ pub(crate) struct Inputs {
     pub(crate) replies: Vec<Reply>,
     /// Sagas whose timer seemed due.
     pub(crate) due: Vec<SagaId>,
+    /// A saga that somebody acts on.
+    pub(crate) acted: Option<SagaId>,
 }
 
 /// A saga that cannot be interpreted is asked again after that, and harms no other.
@@ -79,22 +81,22 @@ pub(crate) async fn apply(
     Ok((tx, spans))
 }
 
-struct Batch<'e> {
+pub(super) struct Batch<'e> {
     engine: &'e Engine,
-    now: Timestamp,
-    live: BTreeMap<SagaId, Live>,
+    pub(super) now: Timestamp,
+    pub(super) live: BTreeMap<SagaId, Live>,
     late: Vec<LateRow>,
     /// Rows that cannot be read or whose plan is missing: asked again later.
-    unreadable: Vec<SagaId>,
+    pub(super) unreadable: Vec<SagaId>,
     spans: Spans,
 }
 
 /// A saga in the hands of this transaction.
-struct Live {
-    head: Head,
+pub(super) struct Live {
+    pub(super) head: Head,
     /// As loaded, to fall back on.
     loaded: Head,
-    plan: Arc<StoredPlan>,
+    pub(super) plan: Arc<StoredPlan>,
     /// Inserted by this very transaction.
     fresh: bool,
     fired: bool,
@@ -123,6 +125,11 @@ impl Live {
     }
 
     fn input(&mut self, input: &Input, now: DbTime) -> Option<Note> {
+        self.input_by(input, now, None)
+    }
+
+    /// An input that somebody is answerable for.
+    pub(super) fn input_by(&mut self, input: &Input, now: DbTime, by: Option<&By>) -> Option<Note> {
         let transition = next(&self.plan.plan, &self.head.state, input, now);
         let changed = transition.state != self.head.state || !transition.effects.is_empty();
         self.head.state = transition.state;
@@ -137,6 +144,7 @@ impl Live {
                     input,
                     &self.head.state,
                     &transition.effects,
+                    by,
                 ),
             });
         }
@@ -150,9 +158,23 @@ impl Live {
         transition.note
     }
 
-    fn add(&mut self, slot: String, payload: Payload) {
+    pub(super) fn add(&mut self, slot: String, payload: Payload) {
         self.known.insert(slot.clone(), payload.clone());
         self.added.push((slot, payload));
+    }
+
+    /// What an operator said that a step would have answered is its output, once it is believed.
+    fn take_word(&mut self) {
+        let plan = Arc::clone(&self.plan);
+        for (step, at) in plan.plan.steps().iter().zip(self.head.state.steps.clone()) {
+            let (said, output) = (claimed_slot(&step.name), output_slot(&step.name));
+            if at == StepState::ByHand(Claim::Done)
+                && !self.known.contains_key(&output)
+                && let Some(payload) = self.known.get(&said).cloned()
+            {
+                self.add(output, payload);
+            }
+        }
     }
 
     /// Leaves the saga as it was, to be looked at again later.
@@ -195,7 +217,7 @@ impl Live {
                 let step = waits
                     .step
                     .map(|step| self.plan.plan.steps()[step].name.clone());
-                let until = (waits.until != DbTime(i64::MAX)).then(|| waits.until.timestamp());
+                let until = (waits.until < DbTime::FAR).then(|| waits.until.timestamp());
                 WaitColumns {
                     waits_for: Some(waits.what.as_str()),
                     waits_step: step,
@@ -219,7 +241,7 @@ impl Live {
 }
 
 impl<'e> Batch<'e> {
-    fn new(engine: &'e Engine, now: Timestamp) -> Self {
+    pub(super) fn new(engine: &'e Engine, now: Timestamp) -> Self {
         Self {
             engine,
             now,
@@ -302,12 +324,13 @@ impl<'e> Batch<'e> {
     }
 
     /// Loads and locks what the other inputs are about.
-    async fn load(&mut self, tx: &mut Tx, inputs: &Inputs) -> Result<(), Error> {
+    pub(super) async fn load(&mut self, tx: &mut Tx, inputs: &Inputs) -> Result<(), Error> {
         let missing = |ids: &mut dyn Iterator<Item = SagaId>| -> Vec<SagaId> {
             let ids: HashSet<SagaId> = ids.filter(|id| !self.live.contains_key(id)).collect();
             ids.into_iter().collect()
         };
-        let replied = missing(&mut inputs.replies.iter().map(|r| r.saga_id));
+        let replies = inputs.replies.iter().map(|r| r.saga_id);
+        let replied = missing(&mut replies.chain(inputs.acted));
         let due = missing(&mut inputs.due.iter().copied());
         let mut heads = Vec::new();
         if !replied.is_empty() {
@@ -393,7 +416,7 @@ impl<'e> Batch<'e> {
         }
     }
 
-    async fn write(mut self, tx: &mut Tx) -> Result<Spans, Error> {
+    pub(super) async fn write(mut self, tx: &mut Tx) -> Result<Spans, Error> {
         let wanting: Vec<SagaId> = self
             .live
             .iter()
@@ -409,6 +432,7 @@ impl<'e> Batch<'e> {
         }
         let mut records = Vec::new();
         for live in self.live.values_mut() {
+            live.take_word();
             match outgoing(live, &self.engine.clock) {
                 Ok(of_saga) => records.extend(of_saga),
                 Err(error) => {

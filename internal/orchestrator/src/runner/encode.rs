@@ -4,9 +4,11 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 use palinode_pb::DESCRIPTORS;
-use palinode_saga::{Cause, Message, Source};
+use palinode_saga::{Cause, Message, Schema, Source};
 use prost::Message as _;
 use prost_reflect::{DynamicMessage, ReflectMessage};
+
+use super::registry::DescriptorSchema;
 
 /// A message as it is stored: full name and bytes.
 #[derive(Debug, Clone)]
@@ -41,6 +43,41 @@ pub(crate) const INPUT: &str = "input";
 /// The slot of a step's output.
 pub(crate) fn output_slot(step: &str) -> String {
     format!("out/{step}")
+}
+
+/// The slot of what an operator said that a step would have answered.
+pub(crate) fn claimed_slot(step: &str) -> String {
+    format!("hand/{step}")
+}
+
+/// Why an operator's output cannot be taken.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum OutputError {
+    #[error(transparent)]
+    Contract(#[from] EncodeError),
+    #[error("{0} answers nothing that a later step could need")]
+    None(String),
+    #[error("it does not fit {0}: {1}")]
+    Json(String, serde_json::Error),
+}
+
+/// Reads what an operator says that `command` would have answered.
+///
+/// Shape: `json` is an object of the command's output message; unknown fields are refused.
+pub(crate) fn output_from_json(command: &Message, json: &str) -> Result<Payload, OutputError> {
+    let none = || OutputError::None(command.name.clone());
+    let schema = DescriptorSchema::default();
+    let shape = schema.message(&command.name).ok_or_else(none)?;
+    let kind = shape.output.ok_or_else(none)?;
+    let descriptor = dynamic(&kind)?.descriptor();
+    let mut reader = serde_json::Deserializer::from_str(json);
+    let message = DynamicMessage::deserialize(descriptor, &mut reader)
+        .and_then(|message| reader.end().map(|()| message))
+        .map_err(|error| OutputError::Json(kind.clone(), error))?;
+    Ok(Payload {
+        kind,
+        body: message.encode_to_vec().into(),
+    })
 }
 
 /// Builds a command: each bound field is copied from where the plan says. An output that is not

@@ -17,6 +17,8 @@ use super::batch::{Inputs, Reply, Start, apply};
 use super::encode::Payload;
 use super::registry::Registry;
 use super::{Engine, timers};
+mod acts;
+
 use crate::plans;
 use crate::store::read::{self, SagaRow};
 use crate::store::saga::{self as store, HeadChange, WaitColumns};

@@ -5,8 +5,9 @@ use palinode_messaging::Headers;
 use palinode_outbox::Doorbell;
 use palinode_pb::saga::v1::saga_service_server::{SagaService, SagaServiceServer};
 use palinode_pb::saga::v1::{
-    FindSagasRequest, FindSagasResponse, GetSagaHistoryRequest, GetSagaHistoryResponse,
-    GetSagaRequest, GetSagaResponse, ListSagasRequest, ListSagasResponse, StartSaga,
+    ActOnSagaRequest, ActOnSagaResponse, FindSagasRequest, FindSagasResponse,
+    GetSagaHistoryRequest, GetSagaHistoryResponse, GetSagaRequest, GetSagaResponse,
+    ListSagasRequest, ListSagasResponse, StartSaga,
 };
 use palinode_telemetry::{TraceContext, Tracer};
 use palinode_testkit::database::{TestDatabase, test_database};
@@ -252,6 +253,13 @@ struct Knows(Vec<String>);
 
 #[tonic::async_trait]
 impl SagaService for Knows {
+    async fn act_on_saga(
+        &self,
+        _request: Rpc<ActOnSagaRequest>,
+    ) -> Result<Response<ActOnSagaResponse>, RpcStatus> {
+        Err(RpcStatus::unimplemented("not asked here"))
+    }
+
     async fn list_sagas(
         &self,
         _: Rpc<ListSagasRequest>,

@@ -2,7 +2,7 @@ use palinode_messaging::{BatchHandler, Failure};
 use palinode_pb::saga::v1::step_reply::Answer;
 use palinode_values::{Clock, SagaId};
 
-use crate::fixture::{Fixture, act, probe, undo};
+use crate::fixture::{Fixture, act, probe, probe_undo, undo};
 
 #[tokio::test]
 async fn a_second_delivery_changes_nothing_and_hears_the_same() {
@@ -106,6 +106,24 @@ async fn a_probe_shuts_the_door_where_nothing_happened() {
         .deliver(&[probe(other, "b").at(4), probe(saga, "a").at(5)])
         .await;
     assert_eq!(said.answers(), ["done", "not_done"]);
+}
+
+#[tokio::test]
+async fn a_probe_of_the_compensation_shuts_its_door_and_keeps_what_was_done() {
+    let mut fixture = Fixture::new().await;
+    let (done, unheard) = (fixture.saga(), fixture.saga());
+    let said = fixture
+        .deliver(&[
+            act(done, "a").at(1),
+            probe_undo(done, "a").at(2),
+            undo(done, "a").at(3),
+            probe(done, "a").at(4),
+            probe_undo(unheard, "b").at(5),
+            act(unheard, "b").at(6),
+        ])
+        .await;
+    let answers = ["done", "not_done", "closed", "done", "not_done", "closed"];
+    assert_eq!(said.answers(), answers);
 }
 
 #[tokio::test]

@@ -273,6 +273,12 @@ pub(crate) fn undo(saga: SagaId, text: &str) -> Sent {
     sent
 }
 
+pub(crate) fn probe_undo(saga: SagaId, text: &str) -> Sent {
+    let mut sent = undo(saga, text);
+    sent.saga.probe = true;
+    sent
+}
+
 pub(crate) fn probe(saga: SagaId, text: &str) -> Sent {
     let mut sent = act(saga, text);
     sent.saga.probe = true;

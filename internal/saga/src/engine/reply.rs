@@ -3,7 +3,7 @@
 use super::{Answer, Note, Refusal, Run, stuck};
 use crate::Direction;
 use crate::plan::StepKind;
-use crate::state::{Attempt, Cause, Doing, Status, StepState, Undo};
+use crate::state::{Attempt, Cause, Claim, Doing, Resolve, Status, StepState, Undo};
 use crate::time::DbTime;
 
 impl Run<'_> {
@@ -53,20 +53,22 @@ impl Run<'_> {
                 );
             }
             StepState::Stuck {
-                doing: Doing::Action | Doing::Probe,
+                doing: doing @ (Doing::Action | Doing::Probe),
                 ..
             } => {
                 let attempt = Attempt {
                     n,
-                    since: self.now,
-                    until: self.now,
+                    ..Attempt::first(self.now)
                 };
                 let open = Open {
                     attempt,
                     current: false,
-                    probing: true,
+                    probing: doing == Doing::Probe,
                 };
                 self.verdict(step, answer, open);
+            }
+            StepState::Resolving(resolve) if resolve.claim != Claim::Undone => {
+                self.resolved(step, resolve, n, answer);
             }
             // given up: a verdict still says whether there is something to take back
             StepState::Unknown { .. } => match answer {
@@ -92,7 +94,10 @@ impl Run<'_> {
             StepState::UndoBackoff(undo) if *answer == Answer::Done => {
                 self.learn_done(step, undo, StepState::UndoBackoff);
             }
-            StepState::NotDone | StepState::UndoneEmpty | StepState::Failed { .. }
+            StepState::NotDone
+            | StepState::UndoneEmpty
+            | StepState::Failed { .. }
+            | StepState::ByHand(Claim::NotDone)
                 if *answer == Answer::Done =>
             {
                 self.note = Some(Note::Contradiction);
@@ -108,7 +113,46 @@ impl Run<'_> {
             | StepState::UndoBackoff(_)
             | StepState::Undone
             | StepState::UndoneEmpty
+            | StepState::Resolving(_)
+            | StepState::ByHand(_)
+            | StepState::Waived
             | StepState::Stuck { .. } => self.note = Some(Note::Duplicate),
+        }
+    }
+
+    /// An answer about an operator's claim: what the participant knows is taken over it, and
+    /// that nothing has happened, with the door shut, makes the claim safe.
+    fn resolved(&mut self, step: usize, resolve: Resolve, n: u32, answer: &Answer) {
+        let current = resolve.out && resolve.n == n;
+        let back = resolve.claim == Claim::Undone;
+        match answer {
+            Answer::Done if !back => self.state.steps[step] = StepState::Done,
+            Answer::Undone if back => self.state.steps[step] = StepState::Undone,
+            Answer::UndoneEmpty if back && !resolve.was_done => {
+                self.state.steps[step] = StepState::UndoneEmpty;
+            }
+            Answer::UndoneEmpty if back => self.believe(step, resolve.claim),
+            Answer::Failed { .. } if !back => self.believe(step, resolve.claim),
+            Answer::NotDone
+            | Answer::Refused {
+                refusal: Refusal::Closed,
+            } => self.believe(step, resolve.claim),
+            Answer::Refused { refusal } => {
+                let (about, reason) = (resolve.claim.about(), refused(*refusal));
+                self.state.steps[step] = stuck(resolve.n, about, resolve.was_done, reason);
+            }
+            Answer::Pending { until } if current => {
+                let until = until.after(crate::millis(500)).max(resolve.until);
+                self.state.steps[step] = StepState::Resolving(Resolve { until, ..resolve });
+            }
+            Answer::Transient if current => self.resolve_unanswered(step, resolve),
+            Answer::Done
+            | Answer::Failed { .. }
+            | Answer::Pending { .. }
+            | Answer::Transient
+            | Answer::Undone
+            | Answer::UndoneEmpty
+            | Answer::CannotUndo { .. } => self.note = Some(Note::Duplicate),
         }
     }
 
@@ -125,28 +169,38 @@ impl Run<'_> {
 
     fn verdict(&mut self, step: usize, answer: &Answer, open: Open) {
         match answer {
-            Answer::Done => self.state.steps[step] = StepState::Done,
-            Answer::Failed { reason, detail } => self.failed(step, reason, detail),
+            Answer::Done => {
+                self.state.steps[step] = StepState::Done;
+                if self.step(step).kind == StepKind::Pivot {
+                    self.state.wish = None;
+                }
+            }
+            Answer::Failed { reason, detail } => self.failed(step, open.attempt.n, reason, detail),
             Answer::Refused {
                 refusal: Refusal::Closed,
             } => {
-                self.failed(step, "REFUSED_CLOSED", "its compensation came first");
+                let words = "its compensation came first";
+                self.failed(step, open.attempt.n, "REFUSED_CLOSED", words);
             }
-            Answer::NotDone => {
+            // only a pivot is ever asked that, and only it turns the saga back
+            Answer::NotDone if open.probing => {
                 self.state.steps[step] = StepState::NotDone;
                 self.flip(Cause::Unknown {
                     step: self.step(step).name.clone(),
                 });
             }
-            Answer::Refused {
-                refusal: Refusal::Expired,
-            } => {
-                self.state.steps[step] = stuck(open.doing(), false, "REFUSED_EXPIRED");
+            // going back, what is not known is taken back
+            Answer::Refused { .. } if self.state.cause.is_some() && !open.probing => {
+                self.state.steps[step] = StepState::Unknown { n: open.attempt.n };
             }
-            Answer::Refused {
-                refusal: Refusal::Mismatch,
-            } => {
-                self.state.steps[step] = stuck(open.doing(), false, "REFUSED_MISMATCH");
+            Answer::Refused { refusal } => {
+                let undecided = open.probing || self.step(step).kind == StepKind::Pivot;
+                let doing = if undecided {
+                    Doing::Probe
+                } else {
+                    Doing::Action
+                };
+                self.state.steps[step] = stuck(open.attempt.n, doing, false, refused(*refusal));
             }
             // of an older attempt: the newer one is out, or waits for its turn
             Answer::Pending { .. } | Answer::Transient if !open.current => {
@@ -155,7 +209,7 @@ impl Run<'_> {
             Answer::Pending { until } => self.extend(step, *until, open),
             Answer::Transient if open.probing => self.probe_unanswered(step, open.attempt),
             Answer::Transient => self.unanswered(step, open.attempt),
-            Answer::Undone | Answer::UndoneEmpty | Answer::CannotUndo { .. } => {
+            Answer::NotDone | Answer::Undone | Answer::UndoneEmpty | Answer::CannotUndo { .. } => {
                 self.note = Some(Note::Contradiction);
             }
         }
@@ -181,10 +235,10 @@ impl Run<'_> {
         };
     }
 
-    fn failed(&mut self, step: usize, reason: &str, detail: &str) {
+    fn failed(&mut self, step: usize, n: u32, reason: &str, detail: &str) {
         if !self.plan.may_fail(step) {
             // a participant that breaks its promise: asking again would hear the same
-            self.state.steps[step] = stuck(Doing::Action, false, reason);
+            self.state.steps[step] = stuck(n, Doing::Action, false, reason);
             return;
         }
         self.state.steps[step] = StepState::Failed {
@@ -208,6 +262,7 @@ impl Run<'_> {
             StepState::Undoing(undo) => (undo, true),
             StepState::UndoBackoff(undo) => (undo, false),
             StepState::Stuck {
+                n,
                 doing: Doing::Compensation,
                 was_done,
                 ..
@@ -220,6 +275,10 @@ impl Run<'_> {
                 },
                 false,
             ),
+            StepState::Resolving(resolve) if resolve.claim == Claim::Undone => {
+                self.resolved(step, resolve, n, answer);
+                return;
+            }
             StepState::Idle
             | StepState::Sent(_)
             | StepState::Backoff(_)
@@ -231,6 +290,9 @@ impl Run<'_> {
             | StepState::NotDone
             | StepState::Undone
             | StepState::UndoneEmpty
+            | StepState::Resolving(_)
+            | StepState::ByHand(_)
+            | StepState::Waived
             | StepState::Stuck { .. } => {
                 self.note = Some(Note::Duplicate);
                 return;
@@ -241,11 +303,13 @@ impl Run<'_> {
             Answer::Undone => StepState::Undone,
             // nothing to take back, of a step that said it was done
             Answer::UndoneEmpty if undo.was_done => {
-                stuck(Doing::Compensation, true, "CONTRADICTION")
+                stuck(undo.n, Doing::Compensation, true, "CONTRADICTION")
             }
             Answer::UndoneEmpty => StepState::UndoneEmpty,
-            Answer::CannotUndo { reason } => stuck(Doing::Compensation, undo.was_done, reason),
-            Answer::Refused { .. } => stuck(Doing::Compensation, undo.was_done, "REFUSED"),
+            Answer::CannotUndo { reason } => {
+                stuck(undo.n, Doing::Compensation, undo.was_done, reason)
+            }
+            Answer::Refused { .. } => stuck(undo.n, Doing::Compensation, undo.was_done, "REFUSED"),
             Answer::Pending { until } if current => {
                 let until = until.after(crate::millis(500)).max(undo.until);
                 StepState::Undoing(Undo { until, ..undo })
@@ -275,12 +339,10 @@ struct Open {
     probing: bool,
 }
 
-impl Open {
-    fn doing(self) -> Doing {
-        if self.probing {
-            Doing::Probe
-        } else {
-            Doing::Action
-        }
+fn refused(refusal: Refusal) -> &'static str {
+    match refusal {
+        Refusal::Closed => "REFUSED_CLOSED",
+        Refusal::Expired => "REFUSED_EXPIRED",
+        Refusal::Mismatch => "REFUSED_MISMATCH",
     }
 }

@@ -4,7 +4,9 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::guard::{self, Act, Arrival, Comp, Row, Verdict};
+use crate::ledger::{Standing, ledger, residue};
 use crate::state::WaitsFor;
+use crate::verb::accepted;
 use crate::{secs, step};
 
 macro_rules! messages {
@@ -24,6 +26,7 @@ fn plan() -> Plan {
     Plan::new("place-order", 1)
         .input::<Input_>()
         .deadline(secs(120))
+        .cancellable()
         .opened_by(
             step("open-order")
                 .at("order")
@@ -63,6 +66,7 @@ fn plan() -> Plan {
                 .at("order")
                 .after(["arrange-shipping"])
                 .retriable::<Confirm>()
+                .skippable()
                 .token("order.confirmed"),
         )
         .build()
@@ -116,6 +120,23 @@ impl Saga {
             });
         }
         transition.note
+    }
+
+    /// Applies a verb; the rule, if it is refused.
+    fn verb(&mut self, verb: Verb) -> Option<Rule> {
+        let input = Input::Verb { verb };
+        let refused = next(&self.plan, &self.state, &input, self.now).refused;
+        self.input(&input);
+        refused
+    }
+
+    fn standing(&self, step: usize) -> Standing {
+        let entries = ledger(&self.plan, &self.state);
+        entries
+            .into_iter()
+            .find(|e| e.step == step)
+            .unwrap()
+            .standing
     }
 
     fn reply(&mut self, step: usize, direction: Direction, answer: Answer) -> Option<Note> {
@@ -320,14 +341,39 @@ fn inputs() -> impl Strategy<Value = (Input, u64)> {
             answer,
         },
     );
+    let open = any::<bool>().prop_map(|open| Input::Breaker { open });
+    let verb = verbs().prop_map(|verb| Input::Verb { verb });
     (
-        prop_oneof![8 => reply, 3 => Just(Input::Due), 1 => Just(Input::Start)],
+        prop_oneof![
+            16 => reply, 6 => Just(Input::Due), 1 => Just(Input::Start), 1 => open, 6 => verb
+        ],
         0..20_u64,
     )
 }
 
+fn verbs() -> impl Strategy<Value = Verb> {
+    let claim = prop_oneof![Just(Claim::Done), Just(Claim::NotDone), Just(Claim::Undone)];
+    let resolve =
+        (0..6_usize, claim, any::<bool>()).prop_map(|(step, claim, unreachable)| Verb::Resolve {
+            step,
+            claim,
+            unreachable,
+        });
+    prop_oneof![
+        2 => Just(Verb::Pause),
+        4 => Just(Verb::Resume),
+        3 => Just(Verb::Retry),
+        1 => Just(Verb::Cancel),
+        1 => Just(Verb::ForceCompensate),
+        1 => (0..7_usize).prop_map(|step| Verb::Skip { step }),
+        4 => resolve,
+        1 => prop::collection::vec(0..6_usize, 0..3).prop_map(|steps| Verb::AcceptResidue { steps }),
+        1 => Just(Verb::Abandon),
+    ]
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2_000))]
+    #![proptest_config(ProptestConfig::with_cases(6_000))]
 
     #[test]
     fn any_input_in_any_state_keeps_the_promises(script in prop::collection::vec(inputs(), 0..60)) {
@@ -348,16 +394,263 @@ proptest! {
                 prop_assert_eq!(&state.cause, &before.cause, "the direction flips once");
                 for sent in &saga.sent[sent..] {
                     prop_assert!(
-                        sent.starts_with("undo") || sent.starts_with('C') || sent.starts_with('N'),
+                        sent.starts_with("undo")
+                            || sent.starts_with("probe undo")
+                            || sent.starts_with('C')
+                            || sent.starts_with('N'),
                         "{} goes forward in a saga that goes back", sent
                     );
                 }
             }
-            if state.steps[SHIP] == StepState::Done {
+            if state.steps[SHIP].happened() {
                 prop_assert!(state.cause.is_none(), "turned back after the pivot");
             }
+            if before.hold.is_some() && state.hold.is_some() {
+                prop_assert_eq!(saga.sent.len(), sent, "sent under a hold");
+            }
+            let left = ledger(&saga.plan, state);
+            let stands = |standing| left.iter().any(|entry| entry.standing == standing);
+            match state.status {
+                Status::Compensated => {
+                    prop_assert!(!stands(Standing::Done) && !stands(Standing::Unknown));
+                }
+                Status::Completed => {
+                    prop_assert!(!stands(Standing::Owed) && !stands(Standing::Unknown));
+                }
+                Status::NeedsAttention(Need::Backward) if state.closed.is_none() => {
+                    prop_assert!(!residue(&saga.plan, state).is_empty());
+                }
+                Status::New | Status::Running | Status::Compensating
+                | Status::NeedsAttention(_) => {}
+            }
+        }
+        if !saga.state.is_terminal() && saga.state.closed.is_none() {
+            let verbs = accepted(&saga.plan, &saga.state, saga.now);
+            prop_assert!(!verbs.is_empty(), "no verb is accepted in {:?}", saga.state);
         }
     }
+}
+
+#[test]
+fn under_a_hold_answers_count_and_nothing_is_sent() {
+    let mut saga = Saga::start();
+    assert_eq!(saga.verb(Verb::Pause), None);
+    assert_eq!(saga.verb(Verb::Pause), Some(Rule::AlreadyPaused));
+    saga.done(&[RESERVE]);
+    saga.wait(1_000);
+    assert_eq!(saga.sent, ["reserve-stock#1"]);
+    assert_eq!(saga.state.waits().unwrap().what, WaitsFor::Hold);
+    assert_eq!(saga.verb(Verb::Resume), None);
+    assert_eq!(saga.sent.last().unwrap(), "charge-payment#1");
+    // the deadline has moved by the length of the hold
+    saga.wait(5);
+    assert_eq!(saga.state.status, Status::Running);
+}
+
+#[test]
+fn an_attempt_that_expired_under_a_hold_is_repeated_after_it_with_what_was_left_of_its_budget() {
+    let mut saga = Saga::start();
+    for _ in 0..3 {
+        saga.verb(Verb::Pause);
+        saga.wait(3_600);
+        assert_eq!(saga.state.steps[RESERVE].word(), "backoff");
+        saga.verb(Verb::Resume);
+    }
+    assert_eq!(
+        saga.sent[1..],
+        ["reserve-stock#2", "reserve-stock#3", "reserve-stock#4"]
+    );
+    assert_eq!(saga.state.status, Status::Running);
+}
+
+#[test]
+fn two_who_hold_must_both_let_go() {
+    let mut saga = Saga::start();
+    saga.input(&Input::Breaker { open: true });
+    saga.verb(Verb::Pause);
+    saga.verb(Verb::Resume);
+    saga.done(&[RESERVE]);
+    assert_eq!(saga.sent.len(), 1);
+    saga.input(&Input::Breaker { open: false });
+    assert_eq!(saga.sent.last().unwrap(), "charge-payment#1");
+}
+
+#[test]
+fn a_cancel_goes_back_at_once_before_the_pivot_and_asks_while_it_is_out() {
+    let mut saga = Saga::start();
+    saga.done(&[RESERVE]);
+    assert_eq!(saga.verb(Verb::Cancel), None);
+    assert_eq!(saga.state.cause, Some(Cause::Cancelled));
+    assert_eq!(saga.verb(Verb::Cancel), Some(Rule::GoesBack));
+
+    for (answer, status) in [
+        (Answer::NotDone, Status::Compensating),
+        (Answer::Done, Status::Running),
+    ] {
+        let mut saga = Saga::start();
+        saga.done(&[RESERVE, CHARGE]);
+        assert_eq!(saga.verb(Verb::Cancel), None);
+        assert_eq!(saga.sent.last().unwrap(), "probe arrange-shipping#2");
+        saga.reply(SHIP, Direction::Forward, answer);
+        assert_eq!(saga.state.status, status);
+        let cancelled = (status == Status::Compensating).then_some(Cause::Cancelled);
+        assert_eq!((saga.state.cause, saga.state.wish), (cancelled, None));
+    }
+
+    let mut saga = Saga::start();
+    saga.done(&[RESERVE, CHARGE, SHIP]);
+    assert_eq!(saga.verb(Verb::Cancel), Some(Rule::PastPivot));
+    assert_eq!(saga.verb(Verb::ForceCompensate), Some(Rule::PastPivot));
+}
+
+#[test]
+fn forced_back_what_is_out_counts_as_unknown_at_once() {
+    let mut saga = Saga::start();
+    saga.done(&[RESERVE]);
+    assert_eq!(saga.verb(Verb::ForceCompensate), None);
+    assert_eq!(saga.sent.last().unwrap(), "undo charge-payment#1");
+    assert_eq!(saga.standing(CHARGE), Standing::Unknown);
+    assert_eq!(saga.standing(RESERVE), Standing::Done);
+    assert_eq!(saga.standing(COMMIT), Standing::None);
+}
+
+/// A saga whose refund was refused.
+fn cannot_refund() -> Saga {
+    let mut saga = Saga::start();
+    saga.done(&[RESERVE, CHARGE]);
+    saga.reply(SHIP, Direction::Forward, failed());
+    let reason = "CARD_CLOSED".to_owned();
+    saga.reply(CHARGE, Direction::Backward, Answer::CannotUndo { reason });
+    assert_eq!(saga.state.status, Status::NeedsAttention(Need::Backward));
+    saga
+}
+
+#[test]
+fn accepted_residue_lets_the_unwind_go_on_and_is_never_called_compensated() {
+    let mut saga = cannot_refund();
+    let left: Vec<_> = residue(&saga.plan, &saga.state)
+        .into_iter()
+        .map(|e| e.step)
+        .collect();
+    assert_eq!(left, [0, RESERVE, CHARGE]);
+    assert_eq!(
+        saga.verb(Verb::AcceptResidue {
+            steps: vec![RESERVE]
+        }),
+        Some(Rule::NoResidue),
+        "it can still be taken back"
+    );
+    assert_eq!(
+        saga.verb(Verb::AcceptResidue {
+            steps: vec![CHARGE]
+        }),
+        None
+    );
+    assert_eq!(saga.sent.last().unwrap(), "undo reserve-stock#1");
+    for step in [RESERVE, 0] {
+        saga.reply(step, Direction::Backward, Answer::Undone);
+    }
+    assert_eq!(saga.state.status, Status::NeedsAttention(Need::Backward));
+    assert_eq!(saga.state.closed, Some(Disposition::ResidueAccepted));
+    assert_eq!(saga.standing(CHARGE), Standing::Waived);
+    assert_eq!(saga.verb(Verb::Retry), Some(Rule::CaseClosed));
+}
+
+#[test]
+fn what_was_undone_by_hand_is_asked_about_before_it_is_believed() {
+    let resolve = Verb::Resolve {
+        step: CHARGE,
+        claim: Claim::Undone,
+        unreachable: false,
+    };
+    for (answer, word) in [
+        (Answer::NotDone, "undone-by-hand"),
+        (Answer::Undone, "undone"),
+    ] {
+        let mut saga = cannot_refund();
+        assert_eq!(saga.verb(resolve.clone()), None);
+        assert_eq!(saga.sent.last().unwrap(), "probe undo charge-payment#2");
+        assert_eq!(saga.state.status, Status::Compensating);
+        saga.reply(CHARGE, Direction::Backward, answer);
+        assert_eq!(saga.state.steps[CHARGE].word(), word);
+        assert_eq!(saga.sent.last().unwrap(), "undo reserve-stock#1");
+    }
+}
+
+#[test]
+fn an_undecided_pivot_is_resolved_either_way() {
+    for (claim, answer, status) in [
+        (Claim::Done, Answer::NotDone, Status::Running),
+        (Claim::NotDone, Answer::NotDone, Status::Compensating),
+        (Claim::NotDone, Answer::Done, Status::Running),
+    ] {
+        let mut saga = Saga::start();
+        saga.done(&[RESERVE, CHARGE]);
+        for _ in 0..20_000 {
+            saga.wait(6);
+        }
+        assert_eq!(saga.state.status, Status::NeedsAttention(Need::Undecided));
+        assert_eq!(saga.verb(Verb::ForceCompensate), Some(Rule::PivotUndecided));
+        let verb = Verb::Resolve {
+            step: SHIP,
+            claim,
+            unreachable: false,
+        };
+        assert_eq!(saga.verb(verb), None);
+        saga.reply(SHIP, Direction::Forward, answer);
+        assert_eq!(saga.state.status, status);
+    }
+}
+
+#[test]
+fn a_retry_has_a_new_budget_and_counts_its_attempts_on() {
+    let mut saga = cannot_refund();
+    assert_eq!(saga.verb(Verb::Retry), None);
+    assert_eq!(saga.state.status, Status::Compensating);
+    assert_eq!(saga.sent.last().unwrap(), "undo charge-payment#2");
+
+    let mut saga = Saga::start();
+    saga.wait(6);
+    assert_eq!(saga.verb(Verb::Retry), None);
+    for _ in 0..4 {
+        assert_eq!(saga.state.status, Status::Running);
+        saga.reply(RESERVE, Direction::Forward, Answer::Transient);
+        saga.wait(6);
+    }
+    assert_eq!(
+        saga.sent.last().unwrap(),
+        "reserve-stock#6",
+        "{:?}",
+        saga.sent
+    );
+}
+
+#[test]
+fn only_what_the_plan_lets_go_is_skipped() {
+    let mut saga = Saga::start();
+    saga.done(&[RESERVE, CHARGE, SHIP]);
+    assert_eq!(
+        saga.verb(Verb::Skip { step: COMMIT }),
+        Some(Rule::NotSkippable)
+    );
+    assert_eq!(saga.verb(Verb::Skip { step: 9 }), Some(Rule::NoSuchStep));
+    assert_eq!(saga.verb(Verb::Skip { step: CONFIRM }), None);
+    assert_eq!(saga.standing(COMMIT), Standing::Unknown);
+    saga.done(&[COMMIT]);
+    assert_eq!(saga.state.status, Status::Completed);
+    assert_eq!(saga.standing(CONFIRM), Standing::Waived);
+}
+
+#[test]
+fn an_abandoned_case_rests_and_keeps_its_list() {
+    let mut saga = cannot_refund();
+    assert_eq!(saga.verb(Verb::Abandon), None);
+    saga.reply(CHARGE, Direction::Backward, Answer::Undone);
+    assert_eq!(saga.standing(CHARGE), Standing::Netted);
+    assert_eq!(saga.standing(RESERVE), Standing::Done);
+    assert_eq!(saga.state.status, Status::NeedsAttention(Need::Backward));
+    assert_eq!(saga.state.closed, Some(Disposition::Abandoned));
+    assert_eq!(saga.verb(Verb::Abandon), Some(Rule::CaseClosed));
 }
 
 /// A world of participants that keep the guard, and a broker that loses, repeats and reorders.

@@ -1,0 +1,159 @@
+//! Verbs of operators, from the contract and into words.
+
+use palinode_pb::saga::v1::act_on_saga_request::Verb as PbVerb;
+use palinode_pb::saga::v1::{ActOnSagaRequest, Claim as PbClaim};
+use palinode_rpc::Violations;
+use palinode_saga::{Claim, Plan, Verb};
+
+use super::By;
+
+/// A verb as it is asked for; its steps are names still, because the plan is not known yet.
+#[derive(Debug, Clone)]
+pub(crate) struct Wanted {
+    verb: PbVerb,
+    pub(crate) by: By,
+    /// The version that was looked at.
+    pub(crate) expected: Option<i64>,
+    pub(crate) preview: bool,
+}
+
+const REASON_CHARS: std::ops::RangeInclusive<usize> = 3..=500;
+const PRINCIPAL_CHARS: std::ops::RangeInclusive<usize> = 1..=100;
+
+/// Reads the request; every wrong field is named.
+pub(crate) fn wanted(request: ActOnSagaRequest) -> Result<Wanted, Violations> {
+    let mut wrong = Violations::new();
+    let reason = request.reason.trim().to_owned();
+    let principal = request.principal.trim().to_owned();
+    if !REASON_CHARS.contains(&reason.chars().count()) {
+        wrong.add(
+            "reason",
+            "OUT_OF_RANGE",
+            "must say why, in 3 to 500 characters",
+        );
+    }
+    if !PRINCIPAL_CHARS.contains(&principal.chars().count()) {
+        wrong.add(
+            "principal",
+            "OUT_OF_RANGE",
+            "must say who acts, in 1 to 100 characters",
+        );
+    }
+    let needs_version = matches!(
+        request.verb,
+        Some(PbVerb::AcceptResidue(_) | PbVerb::Abandon(_))
+    );
+    if request.expected_version < 0 || needs_version && request.expected_version == 0 {
+        let rule = "must be the version of the saga that was looked at";
+        wrong.add("expected_version", "REQUIRED", rule);
+    }
+    match request.verb {
+        Some(verb) if wrong.is_empty() => Ok(Wanted {
+            verb,
+            by: By { principal, reason },
+            expected: (request.expected_version > 0).then_some(request.expected_version),
+            preview: request.preview,
+        }),
+        Some(_) => Err(wrong),
+        None => {
+            wrong.add("verb", "REQUIRED", "must be one of the verbs");
+            Err(wrong)
+        }
+    }
+}
+
+impl Wanted {
+    /// The verb in the engine's terms.
+    pub(crate) fn verb(&self, plan: &Plan) -> Result<Verb, Violations> {
+        let step = |field: &'static str, name: &str| {
+            plan.position(name).ok_or_else(|| {
+                let names: Vec<&str> = plan.steps().iter().map(|s| s.name.as_str()).collect();
+                let rule = format!("must be one of {}", names.join(", "));
+                Violations::of(field, "UNKNOWN_STEP", rule)
+            })
+        };
+        Ok(match &self.verb {
+            PbVerb::Pause(_) => Verb::Pause,
+            PbVerb::Resume(_) => Verb::Resume,
+            PbVerb::Retry(_) => Verb::Retry,
+            PbVerb::Cancel(_) => Verb::Cancel,
+            PbVerb::ForceCompensate(_) => Verb::ForceCompensate,
+            PbVerb::Skip(skip) => Verb::Skip {
+                step: step("skip.step", &skip.step)?,
+            },
+            PbVerb::Resolve(resolve) => Verb::Resolve {
+                step: step("resolve.step", &resolve.step)?,
+                claim: claim(resolve.claim())?,
+                unreachable: resolve.unreachable,
+            },
+            PbVerb::AcceptResidue(accept) => Verb::AcceptResidue {
+                steps: accept
+                    .steps
+                    .iter()
+                    .map(|name| step("accept_residue.steps", name))
+                    .collect::<Result<_, _>>()?,
+            },
+            PbVerb::Abandon(_) => Verb::Abandon,
+        })
+    }
+
+    /// What an operator says that a step would have answered, as JSON; empty for none.
+    pub(crate) fn output_json(&self) -> &str {
+        match &self.verb {
+            PbVerb::Resolve(resolve) => &resolve.output_json,
+            PbVerb::Pause(_)
+            | PbVerb::Resume(_)
+            | PbVerb::Retry(_)
+            | PbVerb::Cancel(_)
+            | PbVerb::ForceCompensate(_)
+            | PbVerb::Skip(_)
+            | PbVerb::AcceptResidue(_)
+            | PbVerb::Abandon(_) => "",
+        }
+    }
+}
+
+fn claim(claim: PbClaim) -> Result<Claim, Violations> {
+    match claim {
+        PbClaim::Done => Ok(Claim::Done),
+        PbClaim::NotDone => Ok(Claim::NotDone),
+        PbClaim::Undone => Ok(Claim::Undone),
+        PbClaim::Unspecified => {
+            let rule = "must be CLAIM_DONE, CLAIM_NOT_DONE or CLAIM_UNDONE";
+            Err(Violations::of("resolve.claim", "REQUIRED", rule))
+        }
+    }
+}
+
+/// Step and words of a verb.
+pub(crate) fn words(plan: &Plan, verb: &Verb) -> (String, String) {
+    let name = |step: usize| {
+        let step = plan.steps().get(step);
+        step.map(|step| step.name.clone()).unwrap_or_default()
+    };
+    match verb {
+        Verb::Skip { step } => (name(*step), verb.word().to_owned()),
+        Verb::Resolve {
+            step,
+            claim,
+            unreachable,
+        } => {
+            let unasked = if *unreachable { ", without asking" } else { "" };
+            let words = format!("{} as {}{unasked}", verb.word(), claim.as_str());
+            (name(*step), words)
+        }
+        Verb::AcceptResidue { steps } => {
+            let names: Vec<String> = steps.iter().map(|step| name(*step)).collect();
+            (
+                String::new(),
+                format!("{} of {}", verb.word(), names.join(", ")),
+            )
+        }
+        Verb::Pause
+        | Verb::Resume
+        | Verb::Retry
+        | Verb::Cancel
+        | Verb::ForceCompensate
+        | Verb::Abandon => (String::new(), verb.word().to_owned()),
+    }
+}

@@ -1,0 +1,204 @@
+//! An operator's verb: one saga, one transaction, the same `next`.
+
+use std::sync::Arc;
+
+use palinode_db::{AsDbError, Error, Tx};
+use palinode_rpc::Violations;
+use palinode_saga::{Claim, DbTime, Input, Rule, State, Verb, accepted, next};
+use palinode_values::{Coded, ErrorCode, SagaId};
+
+use super::Engine;
+use super::batch::{Batch, Inputs};
+use super::encode::{OutputError, claimed_slot, output_from_json};
+use super::registry::StoredPlan;
+use super::spans::Spans;
+use crate::convert::{self, Wanted};
+use crate::store::saga::{self as store, Head};
+
+/// Why a verb did nothing.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ActError {
+    #[error("there is no saga {0}")]
+    NotFound(SagaId),
+    #[error("saga {0} cannot be interpreted by this orchestrator")]
+    NotInterpreted(SagaId),
+    #[error("saga {saga} has moved on: it is at version {found}")]
+    Stale { saga: SagaId, found: i64 },
+    #[error("{verb} is refused: {}{}", rule.words(), would_do(accepts))]
+    Refused {
+        verb: &'static str,
+        rule: Rule,
+        /// What would be accepted instead.
+        accepts: Vec<&'static str>,
+    },
+    #[error("the request is not valid")]
+    Invalid(#[from] Violations),
+    #[error("the saga cannot be written")]
+    Database(#[from] Error),
+}
+
+fn would_do(accepts: &[&str]) -> String {
+    if accepts.is_empty() {
+        return String::new();
+    }
+    format!("; accepted now: {}", accepts.join(", "))
+}
+
+impl AsDbError for ActError {
+    fn as_db_error(&self) -> Option<&Error> {
+        match self {
+            Self::Database(error) => Some(error),
+            Self::NotFound(_)
+            | Self::NotInterpreted(_)
+            | Self::Stale { .. }
+            | Self::Refused { .. }
+            | Self::Invalid(_) => None,
+        }
+    }
+}
+
+impl Coded for ActError {
+    fn code(&self) -> ErrorCode {
+        match self {
+            Self::NotFound(_) => ErrorCode::NotFound,
+            Self::NotInterpreted(_) => ErrorCode::Internal,
+            Self::Stale { .. } => ErrorCode::Conflict,
+            Self::Refused { .. } => ErrorCode::Refused,
+            Self::Invalid(_) => ErrorCode::Invalid,
+            Self::Database(error) => error.code(),
+        }
+    }
+
+    fn reason(&self) -> &str {
+        match self {
+            Self::NotFound(_) => "SAGA_NOT_FOUND",
+            Self::NotInterpreted(_) => "INTERNAL",
+            Self::Stale { .. } => "SAGA_MOVED_ON",
+            Self::Refused { rule, .. } => rule.as_str(),
+            Self::Invalid(_) => "INVALID_REQUEST",
+            Self::Database(error) => error.reason(),
+        }
+    }
+}
+
+/// What a verb did, or would do.
+#[derive(Debug)]
+pub(crate) struct Acted {
+    pub(crate) plan: Arc<StoredPlan>,
+    /// State before it.
+    pub(crate) before: State,
+    /// The head after it.
+    pub(crate) head: Head,
+    /// What was sent, or would be, in words.
+    pub(crate) effects: Vec<String>,
+}
+
+/// Acts on a saga, or shows what that would do.
+///
+/// # Errors
+/// `Refused` names the rule, and the verbs that would be accepted. Nothing was done.
+pub(crate) async fn act(engine: &Engine, id: SagaId, wanted: &Wanted) -> Result<Acted, ActError> {
+    let (acted, spans) = engine
+        .db
+        .run_tx("saga.act", |tx| transact(engine, tx, id, wanted))
+        .await?;
+    if let Some(spans) = spans {
+        engine.doorbell.ring();
+        spans.emit(&engine.clock);
+    }
+    Ok(acted)
+}
+
+async fn transact(
+    engine: &Engine,
+    mut tx: Tx,
+    id: SagaId,
+    wanted: &Wanted,
+) -> Result<(Tx, (Acted, Option<Spans>)), ActError> {
+    let mut batch = Batch::new(engine, store::now(&mut tx).await?);
+    let inputs = Inputs {
+        acted: Some(id),
+        ..Inputs::default()
+    };
+    batch.load(&mut tx, &inputs).await?;
+    if batch.unreadable.contains(&id) {
+        return Err(ActError::NotInterpreted(id));
+    }
+    let now = DbTime::from(batch.now);
+    let live = batch.live.get_mut(&id).ok_or(ActError::NotFound(id))?;
+    if wanted.expected.is_some_and(|at| at != live.head.version) {
+        return Err(ActError::Stale {
+            saga: id,
+            found: live.head.version,
+        });
+    }
+    let plan = Arc::clone(&live.plan);
+    let before = live.head.state.clone();
+    let verb = wanted.verb(&plan.plan)?;
+    let output = output(&plan, &verb, wanted.output_json())?;
+    let input = Input::Verb { verb: verb.clone() };
+    let would = next(&plan.plan, &before, &input, now);
+    if let Some(rule) = would.refused {
+        let mut accepts: Vec<_> = accepted(&plan.plan, &before, now)
+            .iter()
+            .map(Verb::word)
+            .collect();
+        accepts.dedup();
+        return Err(ActError::Refused {
+            verb: verb.word(),
+            rule,
+            accepts,
+        });
+    }
+    let effects = would.effects.iter();
+    let effects = effects.map(|e| convert::effect_words(&plan.plan, e));
+    let mut acted = Acted {
+        effects: effects.collect(),
+        head: live.head.clone(),
+        plan,
+        before,
+    };
+    if wanted.preview {
+        acted.head.state = would.state;
+        return Ok((tx, (acted, None)));
+    }
+    if let Some((slot, payload)) = output {
+        live.add(slot, payload);
+    }
+    live.input_by(&input, now, Some(&wanted.by));
+    acted.head = live.head.clone();
+    let spans = batch.write(&mut tx).await?;
+    Ok((tx, (acted, Some(spans))))
+}
+
+/// The output that comes with a claim, and its slot. A claim that later steps depend on needs one.
+fn output(
+    plan: &StoredPlan,
+    verb: &Verb,
+    json: &str,
+) -> Result<Option<(String, super::encode::Payload)>, Violations> {
+    const FIELD: &str = "resolve.output_json";
+    let Verb::Resolve { step, claim, .. } = verb else {
+        return Ok(None);
+    };
+    let spec = &plan.plan.steps()[*step];
+    let needed = *claim == Claim::Done && plan.plan.is_bound(*step);
+    match (json, &spec.action) {
+        ("", _) if needed => {
+            let rule = "is needed: a later step depends on what this one answers";
+            Err(Violations::of(FIELD, "REQUIRED", rule))
+        }
+        ("", _) => Ok(None),
+        (_, None) => Err(Violations::of(
+            FIELD,
+            "UNEXPECTED",
+            "the step answers nothing",
+        )),
+        (json, Some(action)) => {
+            let payload = output_from_json(action, json).map_err(|error: OutputError| {
+                Violations::of(FIELD, "INVALID_VALUE", error.to_string())
+            })?;
+            Ok(Some((claimed_slot(&spec.name), payload)))
+        }
+    }
+}

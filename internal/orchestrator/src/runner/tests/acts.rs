@@ -1,0 +1,221 @@
+use palinode_pb::saga::v1::act_on_saga_request::Verb;
+use palinode_pb::saga::v1::{
+    AcceptResidue, ActOnSagaRequest, Cancel, Claim, ForceCompensate, Pause, Resolve, Resume, Retry,
+};
+use palinode_saga::Rule;
+use palinode_values::Coded;
+
+use super::*;
+use crate::convert::{self, wanted};
+use crate::runner::act::{ActError, Acted, act};
+
+impl World {
+    async fn act(&self, id: SagaId, verb: Verb) -> Result<Acted, ActError> {
+        self.asked(id, verb, |request| request).await
+    }
+
+    async fn asked(
+        &self,
+        id: SagaId,
+        verb: Verb,
+        change: impl FnOnce(ActOnSagaRequest) -> ActOnSagaRequest,
+    ) -> Result<Acted, ActError> {
+        let request = change(ActOnSagaRequest {
+            saga_id: id.to_string(),
+            verb: Some(verb),
+            reason: "asked by the customer".to_owned(),
+            principal: "ada".to_owned(),
+            ..ActOnSagaRequest::default()
+        });
+        act(&self.engine, id, &wanted(request)?).await
+    }
+
+    async fn versions(&self, id: SagaId) -> Vec<(i64, String, String)> {
+        let row = self.saga(id).await;
+        let plan = self.engine.registry.get(row.head.plan_id).unwrap();
+        let rows = read::history(&self.engine.db, id).await.unwrap();
+        let entries = rows.iter().map(|row| {
+            let entry =
+                convert::history_entry(&plan.plan, row.version, row.at, row.kind, &row.body);
+            let entry = entry.unwrap();
+            (entry.version, entry.input, entry.principal)
+        });
+        entries.collect()
+    }
+}
+
+fn refused(result: Result<Acted, ActError>) -> (Rule, Vec<&'static str>) {
+    match result.unwrap_err() {
+        ActError::Refused { rule, accepts, .. } => (rule, accepts),
+        other => panic!("{other}"),
+    }
+}
+
+#[tokio::test]
+async fn a_held_saga_hears_answers_and_sends_nothing_until_it_is_resumed() {
+    let world = World::new().await;
+    let id = world.started("o-1").await;
+    world.act(id, Verb::Pause(Pause {})).await.unwrap();
+    world.replies(vec![reserved(id)]).await;
+    assert_eq!(kinds(&world.outbox().await), ["ReserveStock"]);
+    let row = world.saga(id).await;
+    assert!(row.head.wake_at.is_some(), "a live saga has a wake-up");
+    let acted = world.act(id, Verb::Resume(Resume {})).await.unwrap();
+    assert_eq!(acted.effects, ["send charge-payment #1"]);
+    assert_eq!(
+        kinds(&world.outbox().await),
+        ["ReserveStock", "ChargePayment"]
+    );
+    let who: Vec<_> = world.versions(id).await;
+    assert_eq!(who[1], (2, "pause".to_owned(), "ada".to_owned()));
+    assert_eq!(who[3], (4, "resume".to_owned(), "ada".to_owned()));
+}
+
+#[tokio::test]
+async fn a_preview_shows_what_would_happen_and_changes_nothing() {
+    let world = World::new().await;
+    let id = world.started("o-1").await;
+    let preview = |request| ActOnSagaRequest {
+        preview: true,
+        ..request
+    };
+    let verb = Verb::ForceCompensate(ForceCompensate {});
+    let acted = world.asked(id, verb, preview).await.unwrap();
+    assert_eq!(acted.effects, ["undo reserve-stock #1"]);
+    assert_eq!(acted.head.state.status, palinode_saga::Status::Compensating);
+    let row = world.saga(id).await;
+    assert_eq!((row.head.version, world.outbox().await.len()), (1, 1));
+    assert_eq!(world.versions(id).await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_refusal_names_the_rule_and_what_would_be_accepted() {
+    let world = World::new().await;
+    let id = world.started("o-1").await;
+    for reply in [reserved(id), charged(id), shipped(id)] {
+        world.replies(vec![reply]).await;
+    }
+    let (rule, accepts) = refused(world.act(id, Verb::Cancel(Cancel {})).await);
+    assert_eq!(rule, Rule::PastPivot);
+    assert_eq!(accepts, ["pause", "retry"]);
+}
+
+#[tokio::test]
+async fn a_verb_upon_an_old_version_does_nothing() {
+    let world = World::new().await;
+    let id = world.started("o-1").await;
+    world.replies(vec![reserved(id)]).await;
+    let upon = |request| ActOnSagaRequest {
+        expected_version: 1,
+        ..request
+    };
+    let stale = world.asked(id, Verb::Cancel(Cancel {}), upon).await;
+    let error = stale.unwrap_err();
+    assert_eq!(error.reason(), "SAGA_MOVED_ON");
+    assert!(error.to_string().contains("version 2"), "{error}");
+    assert_eq!(world.saga(id).await.head.version, 2);
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_request_is_told_by_field() {
+    let world = World::new().await;
+    let id = world.started("o-1").await;
+    let fields = |result: Result<Acted, ActError>| match result.unwrap_err() {
+        ActError::Invalid(wrong) => {
+            let fields = wrong.list().iter().map(|v| v.field.clone());
+            fields.collect::<Vec<_>>()
+        }
+        other => panic!("{other}"),
+    };
+    let nameless = |request| ActOnSagaRequest {
+        reason: " ".to_owned(),
+        principal: String::new(),
+        ..request
+    };
+    let wrong = world.asked(id, Verb::Pause(Pause {}), nameless).await;
+    assert_eq!(fields(wrong), ["reason", "principal"]);
+    let residue = AcceptResidue {
+        steps: vec!["nothing".to_owned()],
+    };
+    let wrong = world.act(id, Verb::AcceptResidue(residue.clone())).await;
+    assert_eq!(fields(wrong), ["expected_version"]);
+    let upon = |request| ActOnSagaRequest {
+        expected_version: 1,
+        ..request
+    };
+    let wrong = world.asked(id, Verb::AcceptResidue(residue), upon).await;
+    assert_eq!(fields(wrong), ["accept_residue.steps"]);
+    let unknown = SagaId::new(&world.engine.clock);
+    let none = world.act(unknown, Verb::Pause(Pause {})).await;
+    assert_eq!(none.unwrap_err().reason(), "SAGA_NOT_FOUND");
+}
+
+#[tokio::test]
+async fn a_stuck_refund_is_tried_again_or_accepted_and_the_unwind_goes_on() {
+    let world = World::new().await;
+    let id = world.started("o-1").await;
+    for reply in [reserved(id), charged(id), failed(id, "arrange-shipping")] {
+        world.replies(vec![reply]).await;
+    }
+    let cannot = Answer::CannotUndo {
+        reason: "CARD_CLOSED".to_owned(),
+    };
+    let stuck = reply(id, "charge-payment", Direction::Backward, cannot);
+    world.replies(vec![stuck.clone()]).await;
+    let row = world.saga(id).await;
+    assert_eq!(row.head.wake_at, None);
+    let retried = world.act(id, Verb::Retry(Retry {})).await.unwrap();
+    assert_eq!(retried.effects, ["undo charge-payment #2"]);
+    world.replies(vec![stuck]).await;
+    let residue = AcceptResidue {
+        steps: vec!["charge-payment".to_owned()],
+    };
+    let version = world.saga(id).await.head.version;
+    let upon = |request| ActOnSagaRequest {
+        expected_version: version,
+        ..request
+    };
+    let accepted = world.asked(id, Verb::AcceptResidue(residue), upon).await;
+    assert_eq!(accepted.unwrap().effects, ["undo reserve-stock #1"]);
+}
+
+#[tokio::test]
+async fn a_pivot_that_was_done_by_hand_gives_what_later_steps_need() {
+    let world = World::new().await;
+    let id = world.started("o-1").await;
+    for reply in [reserved(id), charged(id)] {
+        world.replies(vec![reply]).await;
+    }
+    let transient = reply(
+        id,
+        "arrange-shipping",
+        Direction::Forward,
+        Answer::Transient,
+    );
+    world.replies(vec![transient]).await;
+    let resolve = |output: &str| {
+        Verb::Resolve(Resolve {
+            step: "arrange-shipping".to_owned(),
+            claim: Claim::Done.into(),
+            unreachable: false,
+            output_json: output.to_owned(),
+        })
+    };
+    for (output, reason) in [("", "REQUIRED"), (r#"{"colour": 3}"#, "INVALID_VALUE")] {
+        match world.act(id, resolve(output)).await.unwrap_err() {
+            ActError::Invalid(wrong) => assert_eq!(wrong.list()[0].reason, reason),
+            other => panic!("{other}"),
+        }
+    }
+    let asked = world.act(id, resolve(r#"{"shipmentId": "by-hand"}"#)).await;
+    assert_eq!(asked.unwrap().effects, ["probe arrange-shipping #2"]);
+    let answer = reply(id, "arrange-shipping", Direction::Forward, Answer::NotDone);
+    world.replies(vec![answer]).await;
+    let sent = world.outbox().await;
+    let confirm = sent
+        .iter()
+        .find(|sent| sent.kind == "ConfirmOrder")
+        .unwrap();
+    let confirm = palinode_pb::order::v1::ConfirmOrder::decode(confirm.body.as_slice()).unwrap();
+    assert_eq!(confirm.shipment_id, "by-hand");
+}
