@@ -59,7 +59,7 @@ pub(crate) async fn refund(db: &Db, refund: Refund) -> Result<Processed, Error> 
             let charge = store::lock_charge(&mut tx, &refund.charge_key).await?;
             let amount = match charge {
                 ChargeStands::Approved { amount } => Some(amount),
-                ChargeStands::Refunded | ChargeStands::Unknown => None,
+                ChargeStands::CardClosed | ChargeStands::Refunded | ChargeStands::Unknown => None,
             };
             let outcome = domain::decide_refund(charge);
             store::insert_refund(&mut tx, &refund, amount, &outcome).await?;

@@ -45,6 +45,8 @@ pub(crate) struct Processed {
 pub(crate) enum ChargeStands {
     /// Approved, with what it took.
     Approved { amount: Money },
+    /// Approved, on a card that was closed since.
+    CardClosed,
     /// Approved and paid back already.
     Refunded,
     /// Declined, or never heard of.
@@ -52,6 +54,8 @@ pub(crate) enum ChargeStands {
 }
 
 const DECLINED_TOKEN: &str = "tok_declined";
+/// Can be charged, and takes nothing back.
+const CLOSED_TOKEN: &str = "tok_closed";
 /// Its answer is late; the record is not.
 const SLOW_TOKEN: &str = "tok_slow";
 
@@ -66,9 +70,15 @@ pub(crate) fn decide_charge(charge: &Charge) -> Outcome {
 pub(crate) fn decide_refund(charge: ChargeStands) -> Outcome {
     match charge {
         ChargeStands::Approved { .. } => Outcome::Approved,
+        ChargeStands::CardClosed => declined("card_closed"),
         ChargeStands::Refunded => declined("already_refunded"),
         ChargeStands::Unknown => declined("unknown_charge"),
     }
+}
+
+/// Whether nothing can be paid back to the card.
+pub(crate) fn is_closed(token: &str) -> bool {
+    token == CLOSED_TOKEN
 }
 
 /// Whether the answer about that token is late.

@@ -1,7 +1,9 @@
 use palinode_db::{Db, Error, Tx};
 use palinode_values::Money;
 
-use crate::domain::{Asked, Charge, ChargeStands, Outcome, Processed, Refund, reference};
+use crate::domain::{
+    Asked, Charge, ChargeStands, Outcome, Processed, Refund, is_closed, reference,
+};
 
 struct Row {
     kind: String,
@@ -75,7 +77,7 @@ pub(crate) async fn insert_charge(
 /// How a charge stands. Its row is locked: of two refunds, the second sees the first.
 pub(crate) async fn lock_charge(tx: &mut Tx, charge_key: &str) -> Result<ChargeStands, Error> {
     let charge = sqlx::query!(
-        r#"SELECT amount_minor AS "amount_minor!", currency AS "currency!"
+        r#"SELECT token AS "token!", amount_minor AS "amount_minor!", currency AS "currency!"
              FROM processed
             WHERE idempotency_key = $1 AND kind = 'charge' AND outcome = 'approved' FOR UPDATE"#,
         charge_key,
@@ -94,6 +96,9 @@ pub(crate) async fn lock_charge(tx: &mut Tx, charge_key: &str) -> Result<ChargeS
     .await?;
     if refunded {
         return Ok(ChargeStands::Refunded);
+    }
+    if is_closed(&charge.token) {
+        return Ok(ChargeStands::CardClosed);
     }
     let currency = charge.currency.parse().map_err(|_not_a_code| {
         Error::inconsistent("processed", "currency", charge_key, "is no code")

@@ -8,3 +8,4 @@
 mod flow;
 mod invariants;
 mod rig;
+mod verbs;

@@ -1,0 +1,109 @@
+use std::time::Duration;
+
+use palinode_testkit::eventually;
+use serde_json::{Value as Json, json};
+
+use crate::rig::{Rig, mugs};
+
+const LIMIT: Duration = Duration::from_secs(30);
+
+impl Rig {
+    /// Waits until the order's saga has that state.
+    async fn saga_in(&self, saga: &str, state: &str) -> Json {
+        eventually(LIMIT, state, async || {
+            let answer = self.gateway.get(&format!("/v1/sagas/{saga}")).await;
+            // its start may still be on its way
+            let saga = answer.unwrap().success().ok()?;
+            (saga["state"] == state).then_some(saga)
+        })
+        .await
+    }
+
+    async fn act(&self, saga: &str, verb: &str, body: Json, more: Json) -> anyhow::Result<Json> {
+        let mut request =
+            json!({"principal": "ada", "reason": "paid by bank transfer", verb: body});
+        for (field, value) in more.as_object().unwrap() {
+            request[field] = value.clone();
+        }
+        let path = format!("/v1/sagas/{saga}:act");
+        self.gateway.post(&path, &request, None).await?.success()
+    }
+}
+
+/// An order that nobody can carry, paid by a card that is closed by now: the refund is stuck.
+async fn stuck(rig: &Rig) -> (String, Json) {
+    let card = json!({"card": {"token": "tok_closed"}});
+    let body = mugs("alice", "AQ", card);
+    let placed = rig.gateway.post("/v1/orders", &body, None).await.unwrap();
+    let saga = placed.success().unwrap()["sagaId"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let shown = rig.saga_in(&saga, "SAGA_STATE_NEEDS_ATTENTION").await;
+    (saga, shown)
+}
+
+fn standing(saga: &Json, step: &str) -> String {
+    let entries = saga["ledger"].as_array().unwrap();
+    let entry = entries.iter().find(|entry| entry["step"] == step).unwrap();
+    entry["standing"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refund_that_cannot_be_made_is_settled_by_hand() {
+    let rig = Rig::start(async |_| {}).await;
+    let (saga, shown) = stuck(&rig).await;
+    assert_eq!(standing(&shown, "charge-payment"), "done");
+    let accepts: Vec<&str> = shown["accepts"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|v| v.as_str().unwrap())
+        .collect();
+    assert_eq!(accepts, ["retry", "resolve", "accept-residue", "abandon"]);
+
+    let refused = rig
+        .act(&saga, "cancel", json!({}), json!({}))
+        .await
+        .unwrap_err();
+    assert!(
+        refused.to_string().contains("accepted now: retry"),
+        "{refused}"
+    );
+
+    let claim = json!({"step": "charge-payment", "claim": "CLAIM_UNDONE"});
+    let preview = json!({"preview": true});
+    let would = rig
+        .act(&saga, "resolve", claim.clone(), preview)
+        .await
+        .unwrap();
+    assert_eq!(
+        would["effects"],
+        json!(["probe the undo of charge-payment #2"])
+    );
+    rig.act(&saga, "resolve", claim, json!({})).await.unwrap();
+    let ended = rig.saga_in(&saga, "SAGA_STATE_COMPENSATED").await;
+    assert_eq!(standing(&ended, "charge-payment"), "netted");
+    assert_eq!(standing(&ended, "reserve-stock"), "netted");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn accepted_residue_stays_listed_and_the_rest_is_taken_back() {
+    let rig = Rig::start(async |_| {}).await;
+    let (saga, shown) = stuck(&rig).await;
+    let steps = json!({"steps": ["charge-payment"]});
+    let old = json!({"expectedVersion": "1"});
+    let stale = rig.act(&saga, "acceptResidue", steps.clone(), old).await;
+    assert!(stale.unwrap_err().to_string().contains("has moved on"));
+    let upon = json!({"expectedVersion": shown["version"]});
+    rig.act(&saga, "acceptResidue", steps, upon).await.unwrap();
+    let closed = eventually(LIMIT, "the case is closed", async || {
+        let saga = rig.saga_in(&saga, "SAGA_STATE_NEEDS_ATTENTION").await;
+        (saga["closed"] == "residue-accepted").then_some(saga)
+    })
+    .await;
+    assert_eq!(standing(&closed, "charge-payment"), "waived");
+    assert_eq!(standing(&closed, "reserve-stock"), "netted");
+    assert_eq!(standing(&closed, "open-order"), "netted");
+    assert_eq!(closed["accepts"], json!([]));
+}
