@@ -45,7 +45,7 @@ pub enum Input {
 }
 
 /// What a participant may answer.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "a")]
 pub enum Answer {
     /// The effect happened.
@@ -256,43 +256,21 @@ impl<'p> Run<'p> {
 
     /// The saga is to go back while the pivot is out: ask at once what became of it.
     fn hurry_pivot(&mut self, wish: Cause) {
-        for step in 0..self.state.steps.len() {
-            if self.step(step).kind != StepKind::Pivot {
-                continue;
-            }
-            match self.state.steps[step] {
-                StepState::Sent(at) | StepState::Backoff(at) => {
-                    self.state.wish = Some(wish.clone());
-                    if self.state.hold.is_some() {
-                        continue; // asked when its attempt is over, or the hold
-                    }
-                    self.probe(
-                        step,
-                        Attempt {
-                            since: self.now,
-                            base: at.n,
-                            ..at
-                        }
-                        .next(),
-                    );
-                }
-                StepState::Probing(_) | StepState::ProbeBackoff(_) => {
-                    self.state.wish = Some(wish.clone());
-                }
-                StepState::Idle
-                | StepState::Unknown { .. }
-                | StepState::Done
-                | StepState::Failed { .. }
-                | StepState::NotDone
-                | StepState::Undoing(_)
-                | StepState::UndoBackoff(_)
-                | StepState::Undone
-                | StepState::UndoneEmpty
-                | StepState::Resolving(_)
-                | StepState::ByHand(_)
-                | StepState::Waived
-                | StepState::Stuck { .. } => {}
-            }
+        let is_pivot = |step: &Step| step.kind == StepKind::Pivot;
+        let Some(pivot) = self.plan.steps().iter().position(is_pivot) else {
+            return;
+        };
+        self.state.wish = Some(wish);
+        // under a hold it is asked when its attempt is over, or the hold
+        if let StepState::Sent(at) | StepState::Backoff(at) = self.state.steps[pivot]
+            && self.state.hold.is_none()
+        {
+            let fresh = Attempt {
+                since: self.now,
+                base: at.n,
+                ..at
+            };
+            self.probe(pivot, fresh.next());
         }
     }
 
@@ -341,30 +319,18 @@ impl<'p> Run<'p> {
     fn expire(&mut self, step: usize) {
         let goes_back = self.state.cause.is_some();
         let at = &mut self.state.steps[step];
-        match *at {
-            StepState::Sent(attempt) if goes_back => *at = StepState::Unknown { n: attempt.n },
-            StepState::Sent(attempt) => *at = StepState::Backoff(attempt),
-            StepState::Probing(attempt) => *at = StepState::ProbeBackoff(attempt),
-            StepState::Undoing(undo) => *at = StepState::UndoBackoff(undo),
-            StepState::Resolving(resolve) => {
-                *at = StepState::Resolving(Resolve {
-                    out: false,
-                    ..resolve
-                });
-            }
-            StepState::Idle
-            | StepState::Backoff(_)
-            | StepState::Unknown { .. }
-            | StepState::ProbeBackoff(_)
-            | StepState::Done
-            | StepState::Failed { .. }
-            | StepState::NotDone
-            | StepState::UndoBackoff(_)
-            | StepState::Undone
-            | StepState::UndoneEmpty
-            | StepState::ByHand(_)
-            | StepState::Waived
-            | StepState::Stuck { .. } => {}
+        if let StepState::Sent(attempt) = *at {
+            *at = if goes_back {
+                StepState::Unknown { n: attempt.n }
+            } else {
+                StepState::Backoff(attempt)
+            };
+        } else if let StepState::Probing(attempt) = *at {
+            *at = StepState::ProbeBackoff(attempt);
+        } else if let StepState::Undoing(undo) = *at {
+            *at = StepState::UndoBackoff(undo);
+        } else if let StepState::Resolving(resolve) = at {
+            resolve.out = false;
         }
     }
 
@@ -537,37 +503,16 @@ impl<'p> Run<'p> {
         self.state.status = Status::Compensating;
         self.state.cause = Some(self.state.wish.take().unwrap_or(cause));
         for state in &mut self.state.steps {
-            match *state {
+            if let StepState::Backoff(Attempt { n, .. })
+            | StepState::Resolving(Resolve { n, .. })
+            | StepState::Stuck {
+                n,
+                doing: Doing::Action,
+                ..
+            } = *state
+            {
                 // nobody asks any more: whatever it did is taken back
-                StepState::Backoff(Attempt { n, .. })
-                | StepState::Resolving(Resolve {
-                    n,
-                    claim: Claim::Done | Claim::NotDone,
-                    ..
-                })
-                | StepState::Stuck {
-                    n,
-                    doing: Doing::Action,
-                    ..
-                } => {
-                    *state = StepState::Unknown { n };
-                }
-                StepState::Idle
-                | StepState::Sent(_)
-                | StepState::Unknown { .. }
-                | StepState::Probing(_)
-                | StepState::ProbeBackoff(_)
-                | StepState::Done
-                | StepState::Failed { .. }
-                | StepState::NotDone
-                | StepState::Undoing(_)
-                | StepState::UndoBackoff(_)
-                | StepState::Undone
-                | StepState::UndoneEmpty
-                | StepState::Resolving(_)
-                | StepState::ByHand(_)
-                | StepState::Waived
-                | StepState::Stuck { .. } => {}
+                *state = StepState::Unknown { n };
             }
         }
     }

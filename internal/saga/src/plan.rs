@@ -243,8 +243,17 @@ impl Plan {
             .any(|binding| matches!(&binding.source, Source::Output { step, .. } if step == name))
     }
 
+    /// The same plan with other budgets. For simulations only: nothing is checked again, and the
+    /// hash is another.
+    #[must_use]
+    pub fn with_budgets(&self, change: impl FnMut(&mut Step)) -> Self {
+        let mut plan = self.clone();
+        plan.steps.iter_mut().for_each(change);
+        plan
+    }
+
     /// Positions of the steps that come directly after `step`.
-    pub(crate) fn followers(&self, step: usize) -> impl Iterator<Item = usize> + '_ {
+    pub fn followers(&self, step: usize) -> impl Iterator<Item = usize> + '_ {
         self.steps
             .iter()
             .enumerate()

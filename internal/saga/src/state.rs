@@ -495,26 +495,31 @@ impl StepState {
         }
     }
 
+    /// When the budget of what is under way began.
+    pub(crate) fn since_mut(&mut self) -> Option<&mut DbTime> {
+        if let Self::Sent(at) | Self::Backoff(at) | Self::Probing(at) | Self::ProbeBackoff(at) =
+            self
+        {
+            Some(&mut at.since)
+        } else if let Self::Undoing(undo) | Self::UndoBackoff(undo) = self {
+            Some(&mut undo.since)
+        } else if let Self::Resolving(resolve) = self {
+            Some(&mut resolve.since)
+        } else {
+            None
+        }
+    }
+
     /// Whether a command of the step is out, whose answer may still come.
     #[must_use]
     pub fn is_out(&self) -> bool {
-        match self {
-            Self::Sent(_) | Self::Probing(_) | Self::Undoing(_) => true,
-            Self::Resolving(resolve) => resolve.out,
-            Self::Idle
-            | Self::Backoff(_)
-            | Self::Unknown { .. }
-            | Self::ProbeBackoff(_)
-            | Self::Done
-            | Self::Failed { .. }
-            | Self::NotDone
-            | Self::UndoBackoff(_)
-            | Self::Undone
-            | Self::UndoneEmpty
-            | Self::ByHand(_)
-            | Self::Waived
-            | Self::Stuck { .. } => false,
-        }
+        matches!(
+            self,
+            Self::Sent(_)
+                | Self::Probing(_)
+                | Self::Undoing(_)
+                | Self::Resolving(Resolve { out: true, .. })
+        )
     }
 
     /// Whether steps after it may go on.

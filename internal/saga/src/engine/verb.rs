@@ -101,25 +101,8 @@ impl Run<'_> {
         let later = |at: DbTime| DbTime(at.0.saturating_add(length));
         self.state.deadline = self.state.deadline.map(later);
         for step in &mut self.state.steps {
-            match step {
-                StepState::Sent(attempt)
-                | StepState::Backoff(attempt)
-                | StepState::Probing(attempt)
-                | StepState::ProbeBackoff(attempt) => attempt.since = later(attempt.since),
-                StepState::Undoing(undo) | StepState::UndoBackoff(undo) => {
-                    undo.since = later(undo.since);
-                }
-                StepState::Resolving(resolve) => resolve.since = later(resolve.since),
-                StepState::Idle
-                | StepState::Unknown { .. }
-                | StepState::Done
-                | StepState::Failed { .. }
-                | StepState::NotDone
-                | StepState::Undone
-                | StepState::UndoneEmpty
-                | StepState::ByHand(_)
-                | StepState::Waived
-                | StepState::Stuck { .. } => {}
+            if let Some(since) = step.since_mut() {
+                *since = later(*since);
             }
         }
         self.due();
@@ -335,25 +318,11 @@ impl Run<'_> {
             return Err(Rule::SagaHeld); // the participant has to be asked
         }
         let at = &self.state.steps[step];
-        let was_done = match at {
-            StepState::UndoBackoff(undo) => undo.was_done,
-            StepState::Stuck { was_done, .. } => *was_done,
-            StepState::Idle
-            | StepState::Sent(_)
-            | StepState::Backoff(_)
-            | StepState::Unknown { .. }
-            | StepState::Probing(_)
-            | StepState::ProbeBackoff(_)
-            | StepState::Done
-            | StepState::Failed { .. }
-            | StepState::NotDone
-            | StepState::Undoing(_)
-            | StepState::Undone
-            | StepState::UndoneEmpty
-            | StepState::Resolving(_)
-            | StepState::ByHand(_)
-            | StepState::Waived => false,
-        };
+        let was_done = matches!(
+            at,
+            StepState::UndoBackoff(Undo { was_done: true, .. })
+                | StepState::Stuck { was_done: true, .. }
+        );
         let resolve = Resolve {
             claim,
             n: at.attempts(),
