@@ -235,14 +235,7 @@ impl<'p> Run<'p> {
         if self.state.closed.is_some() {
             return;
         }
-        for step in 0..self.state.steps.len() {
-            if self.state.steps[step]
-                .until()
-                .is_some_and(|until| until <= self.now)
-            {
-                self.fire(step);
-            }
-        }
+        // first, so that nothing forward is sent by what turns the saga back
         let deadline = self.state.deadline.filter(|_| self.state.hold.is_none());
         if deadline.is_some_and(|deadline| deadline <= self.now) {
             if self.state.can_flip(self.plan) {
@@ -251,6 +244,14 @@ impl<'p> Run<'p> {
                 self.hurry_pivot(Cause::Deadline);
             }
             self.state.deadline = None;
+        }
+        for step in 0..self.state.steps.len() {
+            if self.state.steps[step]
+                .until()
+                .is_some_and(|until| until <= self.now)
+            {
+                self.fire(step);
+            }
         }
     }
 

@@ -1,0 +1,136 @@
+//! Explores plans, and worlds with planted bugs.
+#![expect(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a test that cannot go on fails, and says what it found"
+)]
+
+use palinode_explore::{Explorer, Mutant, Report, explore};
+use palinode_saga::{Plan, StepBuilder, secs, step};
+
+macro_rules! messages {
+    ($($name:ident)*) => {$(
+        #[derive(Clone, PartialEq, prost::Message)]
+        struct $name {}
+        impl prost::Name for $name {
+            const PACKAGE: &'static str = "test";
+            const NAME: &'static str = stringify!($name);
+        }
+    )*};
+}
+messages! { Start Do Undo }
+
+fn opened() -> StepBuilder {
+    step("open").at("starter").undo::<Undo>().token("opened")
+}
+
+fn compensatable<const N: usize>(name: &str, at: &str, after: [&str; N]) -> StepBuilder {
+    let step = step(name).at(at).after(after);
+    step.compensatable::<Do, Undo>().token(name)
+}
+
+/// The shape of an order: a chain to its pivot, and two steps after it.
+fn order() -> Plan {
+    Plan::new("order", 1)
+        .input::<Start>()
+        .deadline(secs(60))
+        .cancellable()
+        .opened_by(opened())
+        .step(compensatable("reserve", "stock", ["open"]))
+        .step(compensatable("charge", "money", ["reserve"]))
+        .step(
+            step("ship")
+                .at("parcels")
+                .after(["charge"])
+                .pivot::<Do>()
+                .token("ship"),
+        )
+        .step(
+            step("commit")
+                .at("stock")
+                .after(["ship"])
+                .retriable::<Do>()
+                .token("commit"),
+        )
+        .step(
+            step("confirm")
+                .at("starter")
+                .after(["ship"])
+                .retriable::<Do>()
+                .token("confirm"),
+        )
+        .build()
+        .unwrap()
+}
+
+/// Two branches at the same time, without a pivot.
+fn branches() -> Plan {
+    Plan::new("branches", 1)
+        .input::<Start>()
+        .deadline(secs(60))
+        .opened_by(opened())
+        .step(compensatable("left", "a", ["open"]))
+        .step(compensatable("right", "b", ["open"]))
+        .step(compensatable("join", "c", ["left", "right"]))
+        .build()
+        .unwrap()
+}
+
+fn assert_good(report: &Report) {
+    for violation in &report.violations {
+        println!("{}: {}", violation.invariant, violation.words);
+        for line in &violation.trace {
+            println!("    {line}");
+        }
+    }
+    assert!(report.violations.is_empty(), "violations");
+    assert_eq!(report.unreached, [""; 0], "planned and not reached");
+    assert!(!report.cut, "the search was cut");
+}
+
+#[test]
+fn no_two_faults_leave_an_order_half_done() {
+    let report = explore(&order());
+    println!("{} worlds, {} paths", report.states, report.paths);
+    assert_good(&report);
+    let ends: Vec<&str> = report.endings.keys().map(String::as_str).collect();
+    assert_eq!(
+        ends,
+        [
+            "compensated",
+            "completed",
+            "needs-attention: backward",
+            "needs-attention: forward",
+            "needs-attention: undecided"
+        ]
+    );
+}
+
+#[test]
+fn no_two_faults_leave_one_of_two_branches_behind() {
+    let report = explore(&branches());
+    println!("{} worlds, {} paths", report.states, report.paths);
+    assert_good(&report);
+}
+
+#[test]
+fn every_planted_bug_is_found() {
+    let (order, branches) = (order(), branches());
+    let mut survivors = Vec::new();
+    for mutant in Mutant::ALL {
+        let found = (1..=2).find_map(|faults| {
+            [&order, &branches].iter().find_map(|plan| {
+                let report = Explorer::new(plan).faults(faults).mutant(mutant).run();
+                let found = report.violations.into_iter().next()?;
+                Some((found.invariant, plan.name().to_owned(), faults))
+            })
+        });
+        match found {
+            Some((by, plan, faults)) => {
+                println!("{:<20} {by:<12} {plan}, {faults} faults", mutant.word());
+            }
+            None => survivors.push(mutant.word()),
+        }
+    }
+    assert_eq!(survivors, [""; 0], "not found");
+}
