@@ -11,6 +11,7 @@
 
 mod fault;
 mod judge;
+mod moves;
 mod mutant;
 mod report;
 mod search;

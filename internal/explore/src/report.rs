@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
@@ -19,8 +19,10 @@ pub struct Report {
     pub states: usize,
     /// Distinct sequences of states of the saga, from its start to a rest.
     pub paths: usize,
-    /// Distinct moves of a step from one state to another.
-    pub moves: usize,
+    /// Moves that steps of such kinds can make, from one state to another.
+    pub transitions: usize,
+    /// Those that no schedule made, by step.
+    pub missed: BTreeMap<String, BTreeSet<String>>,
     /// Ways to end, with what leads there.
     pub endings: BTreeMap<String, Ending>,
     /// The first violation of each invariant: fewest faults, shortest schedule.
@@ -41,9 +43,18 @@ pub struct Ending {
 }
 
 impl Report {
+    /// How many of [`Report::transitions`] were made.
+    #[must_use]
+    pub fn transitions_covered(&self) -> usize {
+        self.transitions - self.missed.values().map(BTreeSet::len).sum::<usize>()
+    }
+
     /// Nothing is violated, everything planned was reached, and the search was complete.
     #[must_use]
     pub fn is_good(&self) -> bool {
-        self.violations.is_empty() && self.unreached.is_empty() && !self.cut
+        self.violations.is_empty()
+            && self.unreached.is_empty()
+            && self.missed.is_empty()
+            && !self.cut
     }
 }

@@ -1,9 +1,11 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::hash::{DefaultHasher, Hash, Hasher};
 
-use palinode_saga::{Plan, Transition};
+use palinode_saga::{Plan, State, Transition};
 
 use crate::fault::{Site, sites};
 use crate::judge::{self, Invariant, Violation};
+use crate::moves::{self, Move};
 use crate::mutant::Mutant;
 use crate::report::{Ending, Report};
 use crate::world::{Event, World, shortened};
@@ -72,7 +74,7 @@ impl Explorer {
             seen: HashMap::new(),
             free: Vec::new(),
             fired: HashSet::new(),
-            moves: HashSet::new(),
+            moves: BTreeSet::new(),
             violations: BTreeMap::new(),
         };
         let cut = search.all(&planned);
@@ -87,7 +89,7 @@ struct Search<'e> {
     /// Steps without a fault: from, to.
     free: Vec<(u32, u32)>,
     fired: HashSet<Site>,
-    moves: HashSet<(usize, &'static str, &'static str)>,
+    moves: BTreeSet<(usize, Move)>,
     violations: BTreeMap<Invariant, Violation>,
 }
 
@@ -98,6 +100,7 @@ impl Search<'_> {
 
     fn all(&mut self, planned: &[Site]) -> bool {
         let (world, _) = World::start(self.plan(), self.explorer.faults, self.explorer.mutant);
+        self.note_moves(&State::new(self.plan()), &world.state);
         self.seen.insert(world.digest(), 0);
         self.nodes.push(Node {
             world,
@@ -145,11 +148,11 @@ impl Search<'_> {
         queue: &mut VecDeque<u32>,
     ) -> Option<u32> {
         let (after, transition) = before.after(self.plan(), event, self.explorer.mutant)?;
+        self.note_moves(&before.state, &after.state);
+        self.judge(at, event, before, &after, transition.as_ref());
         if let Some(&known) = self.seen.get(&after.digest()) {
-            self.judge(at, event, before, &after, transition.as_ref());
             return Some(known);
         }
-        self.judge(at, event, before, &after, transition.as_ref());
         let to = u32::try_from(self.nodes.len()).expect("fewer worlds than that");
         self.seen.insert(after.digest(), to);
         let path = self.path(at, before, &after);
@@ -163,28 +166,28 @@ impl Search<'_> {
         Some(to)
     }
 
-    fn path(&mut self, at: u32, before: &World, after: &World) -> u64 {
-        use std::hash::{DefaultHasher, Hash, Hasher};
+    /// Digest of the sequence of the saga's states, this one included.
+    fn path(&self, at: u32, before: &World, after: &World) -> u64 {
         let path = self.nodes[at as usize].path;
         if before.state == after.state {
             return path;
         }
         let mut hasher = DefaultHasher::new();
         path.hash(&mut hasher);
-        let steps = before
-            .state
-            .steps
-            .iter()
-            .zip(&after.state.steps)
-            .enumerate();
-        for (step, (was, is)) in steps {
-            is.word().hash(&mut hasher);
-            if was.word() != is.word() {
-                self.moves.insert((step, was.word(), is.word()));
-            }
+        for step in &after.state.steps {
+            step.word().hash(&mut hasher);
         }
         after.state.status.hash(&mut hasher);
         hasher.finish()
+    }
+
+    fn note_moves(&mut self, before: &State, after: &State) {
+        let steps = before.steps.iter().zip(&after.steps).enumerate();
+        for (step, (was, is)) in steps {
+            if was.word() != is.word() {
+                self.moves.insert((step, (was.word(), is.word())));
+            }
+        }
     }
 
     fn judge(
@@ -293,6 +296,7 @@ impl Search<'_> {
             let example = self.trace(at);
             (name, Ending { example, ..ending })
         });
+        let expected = moves::expected(plan);
         let unreached = planned.iter().filter(|site| !self.fired.contains(site));
         Report {
             plan: plan.label(),
@@ -301,7 +305,8 @@ impl Search<'_> {
             unreached: unreached.map(|site| site.id(plan)).collect(),
             states: self.nodes.len(),
             paths: paths.len(),
-            moves: self.moves.len(),
+            transitions: expected.len(),
+            missed: moves::words(plan, expected.difference(&self.moves).copied()),
             endings: endings.collect(),
             violations: self.violations.values().cloned().collect(),
             cut,

@@ -85,6 +85,7 @@ fn assert_good(report: &Report) {
     }
     assert!(report.violations.is_empty(), "violations");
     assert_eq!(report.unreached, [""; 0], "planned and not reached");
+    assert!(report.missed.is_empty(), "never made: {:#?}", report.missed);
     assert!(!report.cut, "the search was cut");
 }
 
