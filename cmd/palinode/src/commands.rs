@@ -5,14 +5,17 @@ use anyhow::Context;
 use palinode_lab::demo::{DemoOptions, Mode, Target};
 use palinode_lab::dev::DevOptions;
 use palinode_lab::local::LocalOptions;
+use palinode_lab::plans::Drawing;
 use palinode_lab::sagas::{Format, Question};
-use palinode_lab::{Gateway, GatewayPort, KafkaChoice, Tracing, dev, local, sagas, server_of};
+use palinode_lab::{
+    Gateway, GatewayPort, KafkaChoice, Tracing, atlas, dev, local, plans, sagas, server_of,
+};
 use palinode_messaging::{BrokerKind, Kafka};
 use palinode_telemetry::{LogFormat, init_logs};
 
 use serde_json::json;
 
-use crate::line::{At, Command, Demo, Dev, Migrate, Saga, Stack, Verb};
+use crate::line::{self, At, Command, Demo, Dev, Lab, Migrate, Plan, Saga, Stack, Verb};
 
 const PORT: u16 = 8080;
 
@@ -35,6 +38,8 @@ async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Migrate(line) => migrate(line).await?,
         Command::Demo(line) => return Box::pin(demo(line)).await,
         Command::Saga(line) => saga(line).await?,
+        Command::Plan(line) => return plan(&line),
+        Command::Lab(line) => return lab(&line),
         Command::Serve(_) => anyhow::bail!("serve has a runtime of its own"),
     }
     Ok(ExitCode::SUCCESS)
@@ -113,11 +118,52 @@ async fn demo(line: Demo) -> anyhow::Result<ExitCode> {
     if line.json {
         writeln!(out, "{}", serde_json::to_string(&report)?)?;
     }
-    Ok(if report.is_good() {
+    Ok(code(report.is_good()))
+}
+
+fn plan(line: &Plan) -> anyhow::Result<ExitCode> {
+    let mut out = std::io::stdout().lock();
+    match line {
+        Plan::List => plans::list(&mut out)?,
+        Plan::Show { plan } => plans::show(&plans::plan(plan)?, &mut out)?,
+        Plan::Draw { plan, drawing } => {
+            let drawing = match drawing {
+                line::Drawing::Mermaid => Drawing::Mermaid,
+                line::Drawing::Dot => Drawing::Dot,
+                line::Drawing::Json => Drawing::Json,
+            };
+            plans::draw(&plans::plan(plan)?, drawing, &mut out)?;
+        }
+        // that it could be built and resolved is half of the check
+        Plan::Check { plan } => {
+            return Ok(code(atlas::explore(
+                &plans::plan(plan)?,
+                2,
+                false,
+                &mut out,
+            )?));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn lab(line: &Lab) -> anyhow::Result<ExitCode> {
+    let mut out = std::io::stdout().lock();
+    let good = match line {
+        Lab::Explore { plan, faults, json } => {
+            atlas::explore(&plans::plan(plan)?, *faults, *json, &mut out)?
+        }
+        Lab::Mutants { json } => atlas::mutants(&plans::plans()?, *json, &mut out)?,
+    };
+    Ok(code(good))
+}
+
+fn code(good: bool) -> ExitCode {
+    if good {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
-    })
+    }
 }
 
 async fn saga(line: Saga) -> anyhow::Result<()> {

@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use palinode_lab::part;
 use palinode_service::{Config, Part};
 
@@ -31,6 +31,80 @@ pub(crate) enum Command {
     /// Look at sagas, and act on them
     #[command(subcommand)]
     Saga(Saga),
+    /// Look at plans
+    #[command(subcommand)]
+    Plan(Plan),
+    /// Explore what can become of a plan
+    #[command(subcommand)]
+    Lab(Lab),
+}
+
+#[derive(Debug, Subcommand)]
+#[command(after_help = "Example:\n  palinode plan draw place-order > place-order.mmd")]
+pub(crate) enum Plan {
+    /// List the plans of this release
+    #[command(after_help = "Example:\n  palinode plan list")]
+    List,
+    /// Show a plan, step by step
+    #[command(after_help = "Example:\n  palinode plan show place-order")]
+    Show {
+        /// Its name, or name@version
+        plan: String,
+    },
+    /// Check a plan: its rules, its fields, and every path with up to two faults
+    #[command(after_help = "Example:\n  palinode plan check place-order")]
+    Check {
+        /// Its name, or name@version
+        plan: String,
+    },
+    /// Draw a plan
+    #[command(after_help = "Example:\n  palinode plan draw place-order --as dot | dot -Tsvg")]
+    Draw {
+        /// Its name, or name@version
+        plan: String,
+        /// How
+        #[arg(long = "as", value_enum, default_value_t = Drawing::Mermaid)]
+        drawing: Drawing,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Drawing {
+    /// A Mermaid flowchart
+    Mermaid,
+    /// The language of Graphviz
+    Dot,
+    /// All of it, as it is stored
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+#[command(after_help = "Example:\n  palinode lab explore place-order")]
+pub(crate) enum Lab {
+    /// Go through everything that can become of a plan, with faults at every place
+    #[command(after_help = "Example:
+  palinode lab explore place-order --faults 2 --json
+
+The engine and the guard are those that run sagas; participants, broker, clock and crashes are
+simulated. Budgets are shortened to a few attempts. Exit code 0 only when nothing is violated,
+every planned fault was reached and every transition made.")]
+    Explore {
+        /// Its name, or name@version
+        plan: String,
+        /// Faults at the same time, at the most
+        #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(0..=3))]
+        faults: u8,
+        /// End with one JSON object on a line of its own
+        #[arg(long)]
+        json: bool,
+    },
+    /// Plant bugs in the simulated world, and see whether each is found
+    #[command(after_help = "Example:\n  palinode lab mutants --json")]
+    Mutants {
+        /// End with one JSON object on a line of its own
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 #[derive(Debug, Args)]

@@ -266,7 +266,11 @@ fn text(object: &Json, field: &str) -> String {
 }
 
 /// Columns as wide as their widest cell; the last one is not padded.
-fn table(heads: &[&str], rows: Vec<Vec<String>>, out: &mut impl Write) -> anyhow::Result<()> {
+pub(crate) fn table(
+    heads: &[&str],
+    rows: Vec<Vec<String>>,
+    out: &mut impl Write,
+) -> anyhow::Result<()> {
     let heads = heads.iter().map(|head| (*head).to_owned()).collect();
     let lines: Vec<Vec<String>> = std::iter::once(heads).chain(rows).collect();
     let width = |column: usize| {

@@ -15,6 +15,6 @@ mod runner;
 mod store;
 mod wiring;
 
-pub use plans::place_order;
+pub use plans::{all as plans, place_order};
 pub use runner::registry::DescriptorSchema;
 pub use wiring::build;

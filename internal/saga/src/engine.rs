@@ -341,6 +341,10 @@ impl<'p> Run<'p> {
             self.state.steps[step] = StepState::Unknown { n: attempt.n };
             return;
         }
+        if self.state.hold.is_some() {
+            self.expire(step);
+            return;
+        }
         let spec = self.step(step);
         let retry = &spec.retry;
         let next_at = self.now.after(retry.pause(attempt.n - attempt.base));
@@ -669,6 +673,7 @@ fn stuck(n: u32, doing: Doing, was_done: bool, reason: &str) -> StepState {
         n,
         doing,
         was_done,
+        refused: false,
         reason: reason.to_owned(),
     }
 }

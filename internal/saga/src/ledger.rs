@@ -88,33 +88,25 @@ fn standing(step: &StepState) -> Standing {
         StepState::Idle | StepState::Failed { .. } | StepState::NotDone => Standing::None,
         StepState::ByHand(Claim::NotDone) => Standing::None,
         StepState::Done | StepState::ByHand(Claim::Done) => Standing::Done,
+        StepState::Stuck {
+            doing: Doing::Compensation,
+            was_done: true,
+            refused: true,
+            ..
+        } => Standing::Done,
+        // an undo whose answer is not known may have happened
         StepState::Sent(_)
         | StepState::Backoff(_)
         | StepState::Unknown { .. }
         | StepState::Probing(_)
         | StepState::ProbeBackoff(_)
-        | StepState::Stuck {
-            doing: Doing::Action | Doing::Probe,
-            ..
-        } => Standing::Unknown,
-        StepState::Undoing(undo) | StepState::UndoBackoff(undo) => done_or_unknown(undo.was_done),
-        StepState::Resolving(resolve) => done_or_unknown(resolve.was_done),
-        StepState::Stuck {
-            doing: Doing::Compensation,
-            was_done,
-            ..
-        } => done_or_unknown(*was_done),
+        | StepState::Undoing(_)
+        | StepState::UndoBackoff(_)
+        | StepState::Resolving(_)
+        | StepState::Stuck { .. } => Standing::Unknown,
         StepState::Undone | StepState::UndoneEmpty | StepState::ByHand(Claim::Undone) => {
             Standing::Netted
         }
         StepState::Waived => Standing::Waived,
-    }
-}
-
-fn done_or_unknown(was_done: bool) -> Standing {
-    if was_done {
-        Standing::Done
-    } else {
-        Standing::Unknown
     }
 }

@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 use crate::time::{millis, secs};
 
 mod check;
+mod draw;
 mod resolve;
 #[cfg(test)]
 mod tests;

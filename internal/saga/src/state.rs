@@ -210,6 +210,10 @@ pub enum StepState {
         doing: Doing,
         /// Whether its effect is known to have happened.
         was_done: bool,
+        /// Whether the participant has said so, and changed nothing; else its last attempt may
+        /// have done what was asked.
+        #[serde(default)]
+        refused: bool,
         /// Why.
         reason: String,
     },

@@ -108,6 +108,13 @@ fn no_two_faults_leave_an_order_half_done() {
 }
 
 #[test]
+fn three_faults_neither() {
+    let report = Explorer::new(&order()).faults(3).run();
+    println!("{} worlds, {} paths", report.states, report.paths);
+    assert_good(&report);
+}
+
+#[test]
 fn no_two_faults_leave_one_of_two_branches_behind() {
     let report = explore(&branches());
     println!("{} worlds, {} paths", report.states, report.paths);

@@ -306,9 +306,13 @@ impl Run<'_> {
                 stuck(undo.n, Doing::Compensation, true, "CONTRADICTION")
             }
             Answer::UndoneEmpty => StepState::UndoneEmpty,
-            Answer::CannotUndo { reason } => {
-                stuck(undo.n, Doing::Compensation, undo.was_done, reason)
-            }
+            Answer::CannotUndo { reason } => StepState::Stuck {
+                n: undo.n,
+                doing: Doing::Compensation,
+                was_done: undo.was_done,
+                refused: true,
+                reason: reason.clone(),
+            },
             Answer::Refused { .. } => stuck(undo.n, Doing::Compensation, undo.was_done, "REFUSED"),
             Answer::Pending { until } if current => {
                 let until = until.after(crate::millis(500)).max(undo.until);

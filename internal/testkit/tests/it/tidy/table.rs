@@ -23,8 +23,11 @@ pub(crate) const PLATFORM: [(&str, &[&str]); 10] = [
 ];
 
 /// Pure crates, at the bottom.
-pub(crate) const KERNEL: [(&str, &[&str]); 3] =
-    [("explore", &["saga"]), ("saga", &["values"]), ("values", &[])];
+pub(crate) const KERNEL: [(&str, &[&str]); 3] = [
+    ("explore", &["saga"]),
+    ("saga", &["values"]),
+    ("values", &[]),
+];
 
 /// These name no crate of ours, not even the kernel's.
 pub(crate) const ALONE: [&str; 2] = ["pb", "transcode"];
