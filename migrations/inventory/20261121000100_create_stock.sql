@@ -4,12 +4,14 @@ CREATE TABLE stock (
   on_hand bigint NOT NULL CHECK (on_hand >= 0),
   held    bigint NOT NULL DEFAULT 0 CHECK (held >= 0),
   sold    bigint NOT NULL DEFAULT 0 CHECK (sold >= 0),
+  waiting bigint NOT NULL DEFAULT 0 CHECK (waiting >= 0),
   CONSTRAINT stock_held_at_most_on_hand CHECK (held <= on_hand)
 ) WITH (fillfactor = 20, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
 COMMENT ON TABLE  stock IS 'Stock of each SKU: few rows, written by every reservation';
 COMMENT ON COLUMN stock.sku IS 'Stock keeping unit';
 COMMENT ON COLUMN stock.on_hand IS 'Pieces in the warehouse, held ones included';
 COMMENT ON COLUMN stock.held IS 'Pieces held for orders that are not decided yet';
+COMMENT ON COLUMN stock.waiting IS 'Reservations that wait for held pieces to come free: nobody overtakes them';
 COMMENT ON COLUMN stock.sold IS 'Pieces that left the warehouse by an order, ever';
 
 CREATE TABLE movement (

@@ -1,10 +1,12 @@
 //! Use cases.
 
 mod adjust_stock;
+mod grant;
 mod run_commands;
 mod seed;
 
 pub(crate) use adjust_stock::{Adjustment, adjust_stock};
+pub use grant::{Granted, grant};
 pub(crate) use run_commands::run_commands;
 pub use seed::{SeedError, seed};
 

@@ -2,24 +2,28 @@
 #![warn(clippy::wildcard_enum_match_arm)]
 
 mod books;
+mod queue;
 mod reason;
 mod reservation;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use books::{Asked, Books, Change, Command, Verdict};
+pub(crate) use queue::{Fate, WAIT, Wait, fates};
 pub(crate) use reason::{Reason, Refusal};
 pub(crate) use reservation::{Line, Reservation, State};
 
 use palinode_values::Sku;
 
 /// Pieces of one SKU.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Level {
     /// In the warehouse, held ones included.
     pub(crate) on_hand: i64,
     /// Held for orders that are not decided yet.
     pub(crate) held: i64,
+    /// Reservations that wait for held pieces.
+    pub(crate) waiting: i64,
 }
 
 impl Level {

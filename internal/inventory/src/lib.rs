@@ -19,5 +19,5 @@ mod rpc;
 mod store;
 mod wiring;
 
-pub use app::{SeedError, seed};
+pub use app::{Granted, SeedError, grant, seed};
 pub use wiring::{build, participant, rpc};

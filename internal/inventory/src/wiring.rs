@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use palinode_db::Db;
 use palinode_messaging::commands_of;
@@ -11,10 +12,17 @@ use palinode_service::Context;
 use palinode_telemetry::Tracer;
 use palinode_values::Clock;
 
+use crate::app::grant;
 use crate::consumers::Commands;
 use crate::rpc::Rpc;
 
 const NAME: &str = "inventory";
+/// Between two looks at the queue while somebody waits.
+const BUSY: Duration = Duration::from_millis(20);
+/// While nobody does: so long the first one waits more than it has to.
+const IDLE: Duration = Duration::from_millis(200);
+/// After a failure of the database.
+const TROUBLED: Duration = Duration::from_secs(1);
 
 /// Puts inventory together and starts it.
 ///
@@ -31,9 +39,17 @@ pub async fn build(context: Context) -> anyhow::Result<()> {
     context.consume(
         NAME,
         &[commands],
-        participant(db.clone(), bell, tracer, clock),
+        participant(db.clone(), bell.clone(), tracer, clock.clone()),
     )?;
     context.spawn_relay()?;
+    let (granter, stop) = (granter(db.clone(), clock, bell), context.tasks.stop_token());
+    context.spawn("granter", async move {
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = granter => {}
+        }
+        Ok(())
+    });
     let server = context
         .grpc()
         .add_service(InventoryServiceServer::new(rpc(db)));
@@ -52,6 +68,26 @@ pub fn participant(
         clock: clock.clone(),
     });
     Participant::new(NAME, db, handler, doorbell, tracer, clock)
+}
+
+/// Looks at the queue of reservations again and again: often while somebody waits.
+async fn granter(db: Db, clock: Clock, doorbell: Doorbell) {
+    let mut pause = IDLE;
+    loop {
+        tokio::time::sleep(pause).await;
+        pause = match grant(&db, &clock).await {
+            Ok(granted) => {
+                if granted.decided > 0 {
+                    doorbell.ring();
+                }
+                if granted.waiting > 0 { BUSY } else { IDLE }
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the queue of reservations cannot be read");
+                TROUBLED
+            }
+        };
+    }
 }
 
 /// What answers requests.

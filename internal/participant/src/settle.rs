@@ -43,6 +43,22 @@ pub enum Settled {
     AlreadySettled,
 }
 
+/// Locks the guard rows of tasks, and tells which are pending still. For whoever has to know before
+/// it decides; [`settle`] in the same transaction then writes what was decided.
+///
+/// # Errors
+/// Those of the database.
+pub async fn lock_pending(
+    tx: &mut Tx,
+    keys: &[(SagaId, &str)],
+) -> Result<BTreeSet<(SagaId, String)>, Error> {
+    let rows = store::lock_existing(tx, keys).await?;
+    let pending = rows
+        .into_iter()
+        .filter(|held| matches!(held.row.act, Act::Pending(_)));
+    Ok(pending.map(|held| (held.saga_id, held.step)).collect())
+}
+
 /// Writes the outcomes of pending tasks, and their replies and events, in the caller's transaction.
 ///
 /// Shape: 0 to 500 settlements; one [`Settled`] comes back for each, in the same order. The guard

@@ -3,9 +3,10 @@ use std::collections::BTreeSet;
 use palinode_db::{Error, Tx};
 use palinode_participant::{Decided, Event, Outcome, Output, Task};
 use palinode_saga::Direction;
+use palinode_saga::guard::Pending;
 use palinode_values::{Clock, OrderId, ReservationId, Sku, Timestamp};
 
-use crate::domain::{Asked, Books, Command, Reservation, Verdict};
+use crate::domain::{Asked, Books, Command, Reservation, Verdict, WAIT, Wait};
 use crate::{convert, store};
 
 /// Does a batch of commands: every row is locked once, decided upon in memory, written once.
@@ -33,15 +34,21 @@ pub(crate) async fn run_commands(
         })
         .collect();
     let verdicts = books.decide(&asked, now);
+    let waits: Vec<Wait> = tasks
+        .iter()
+        .zip(&verdicts)
+        .filter_map(|(task, verdict)| wait(task, verdict, now))
+        .collect();
 
     let changes: Vec<_> = books.changes().collect();
     store::apply(&mut tx, &changes).await?;
     store::insert(&mut tx, &books.made()).await?;
+    store::enqueue(&mut tx, &waits).await?;
     store::end(&mut tx, &books.ended().collect::<Vec<_>>()).await?;
     let decided = tasks
         .iter()
         .zip(verdicts)
-        .map(|(task, verdict)| decided(task, verdict, &books))
+        .map(|(task, verdict)| decided(task, verdict, &books, now))
         .collect();
     Ok((tx, decided))
 }
@@ -66,7 +73,21 @@ fn skus_of<'a>(tasks: &'a [Task<Command>], reservations: &'a [Reservation]) -> V
     skus.into_iter().collect()
 }
 
-fn decided(task: &Task<Command>, verdict: Verdict, books: &Books) -> Decided {
+/// The place in the queue of a command that has to wait.
+fn wait(task: &Task<Command>, verdict: &Verdict, now: Timestamp) -> Option<Wait> {
+    let Verdict::Waits(lines) = verdict else {
+        return None;
+    };
+    Some(Wait {
+        saga: task.saga.saga_id,
+        step: task.saga.step.clone(),
+        order: order_of(&task.command),
+        lines: lines.clone(),
+        until: now + WAIT,
+    })
+}
+
+fn decided(task: &Task<Command>, verdict: Verdict, books: &Books, now: Timestamp) -> Decided {
     match verdict {
         Verdict::Done {
             reservation,
@@ -86,6 +107,10 @@ fn decided(task: &Task<Command>, verdict: Verdict, books: &Books) -> Decided {
                 events: event.into_iter().collect(),
             }
         }
+        Verdict::Waits(_) => Decided::quietly(Outcome::Pending {
+            until: now + WAIT,
+            how: Pending::Queued,
+        }),
         Verdict::NothingHeld => Decided::quietly(done(task.direction, None)),
         Verdict::Refused(refusal) => {
             let (reason, detail) = (refusal.reason.as_str().to_owned(), refusal.detail);

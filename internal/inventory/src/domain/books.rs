@@ -5,6 +5,9 @@ use palinode_values::{OrderId, ReservationId, SagaId, Sku, Timestamp};
 use super::reservation::Ending;
 use super::{Level, Line, Reason, Refusal, Reservation, State};
 
+/// Reservations that may wait for a SKU; more are refused at once.
+const WAITING_MAX: i64 = 10_000;
+
 /// What a saga asks of inventory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Command {
@@ -41,6 +44,8 @@ pub(crate) enum Verdict {
     },
     /// Nothing is held, so there is nothing to release.
     NothingHeld,
+    /// It needs what others hold and may give back: it waits for that, these lines, each SKU once.
+    Waits(Vec<Line>),
     /// No.
     Refused(Refusal),
 }
@@ -51,6 +56,7 @@ pub(crate) struct Change {
     pub(crate) on_hand: i64,
     pub(crate) held: i64,
     pub(crate) sold: i64,
+    pub(crate) waiting: i64,
 }
 
 /// Every row that a batch touches, locked, and what becomes of it.
@@ -119,6 +125,7 @@ impl Books {
             let sum = needed.entry(&line.sku).or_default();
             *sum = sum.saturating_add(line.quantity);
         }
+        let mut waits = false;
         for (sku, quantity) in &needed {
             let Some(level) = self.levels.get(*sku) else {
                 let detail = format!("{sku} is not known");
@@ -127,14 +134,17 @@ impl Books {
                     detail,
                 });
             };
-            let available = level.available();
-            if available < *quantity {
-                let detail = format!("{quantity} of {sku} are needed, {available} are free");
+            // pieces that are held may come back; those that are not there will not
+            if level.on_hand < *quantity || level.waiting >= WAITING_MAX {
+                let (available, held) = (level.available(), level.held);
+                let detail =
+                    format!("{quantity} of {sku} are needed, {available} are free, {held} held");
                 return Err(Refusal {
                     reason: Reason::OutOfStock,
                     detail,
                 });
             }
+            waits |= level.available() < *quantity || level.waiting > 0;
         }
         let lines: Vec<Line> = needed
             .iter()
@@ -143,6 +153,16 @@ impl Books {
                 quantity: *n,
             })
             .collect();
+        if waits {
+            for line in &lines {
+                let change = Change {
+                    waiting: 1,
+                    ..Change::default()
+                };
+                self.change(&line.sku, change);
+            }
+            return Ok(Verdict::Waits(lines));
+        }
         for line in &lines {
             self.change(
                 &line.sku,
@@ -237,6 +257,7 @@ impl Books {
                     on_hand: -quantity,
                     held: -quantity,
                     sold: *quantity,
+                    waiting: 0,
                 },
             };
             self.change(sku, change);
@@ -249,11 +270,13 @@ impl Books {
         if let Some(level) = self.levels.get_mut(sku) {
             level.on_hand += change.on_hand;
             level.held += change.held;
+            level.waiting += change.waiting;
         }
         let sum = self.changes.entry(sku.clone()).or_default();
         sum.on_hand += change.on_hand;
         sum.held += change.held;
         sum.sold += change.sold;
+        sum.waiting += change.waiting;
     }
 
     /// The order's reservation, as it is now.

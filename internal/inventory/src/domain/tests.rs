@@ -68,7 +68,10 @@ fn asked(command: &Command) -> Asked<'_> {
 
 /// 10 mugs and 1 pot, of which nothing is held.
 fn books() -> Books {
-    let level = |on_hand| Level { on_hand, held: 0 };
+    let level = |on_hand| Level {
+        on_hand,
+        ..Level::default()
+    };
     Books::new([(sku("mug"), level(10)), (sku("pot"), level(1))], [])
 }
 
@@ -77,6 +80,7 @@ fn words(verdict: &Verdict) -> &'static str {
         Verdict::Done { changed: true, .. } => "done",
         Verdict::Done { changed: false, .. } => "already",
         Verdict::NothingHeld => "nothing",
+        Verdict::Waits(_) => "waits",
         Verdict::Refused(refusal) => refusal.reason.as_str(),
     }
 }
@@ -92,7 +96,16 @@ fn commands_are_decided_in_their_order() {
     check(&[], &[]);
     check(
         &[reserve(1, &[("mug", 10)]), reserve(2, &[("mug", 1)])],
-        &["done", "OUT_OF_STOCK"],
+        &["done", "waits"],
+    );
+    // nobody overtakes who waits
+    check(
+        &[
+            reserve(1, &[("mug", 9)]),
+            reserve(2, &[("mug", 2)]),
+            reserve(3, &[("mug", 1)]),
+        ],
+        &["done", "waits", "waits"],
     );
     check(
         &[
@@ -189,8 +202,8 @@ fn what_is_written_are_sums_and_final_states() {
             &mug,
             Change {
                 on_hand: -2,
-                held: 0,
-                sold: 2
+                sold: 2,
+                ..Change::default()
             }
         )]
     );
@@ -233,6 +246,7 @@ fn held_pieces_cannot_be_taken_out() {
     let level = Level {
         on_hand: 10,
         held: 4,
+        waiting: 0,
     };
     let after = |delta| {
         level
@@ -282,7 +296,13 @@ proptest! {
             [("mug", 10), ("pot", 3), ("jar", 0)].map(|(name, n)| (sku(name), n)).into();
         let mut rows: BTreeMap<Sku, (Level, i64)> = put_in
             .iter()
-            .map(|(sku, n)| (sku.clone(), (Level { on_hand: *n, held: 0 }, 0)))
+            .map(|(sku, n)| {
+                let level = Level {
+                    on_hand: *n,
+                    ..Level::default()
+                };
+                (sku.clone(), (level, 0))
+            })
             .collect();
         let mut stored: BTreeMap<OrderId, Reservation> = BTreeMap::new();
         for commands in batches {

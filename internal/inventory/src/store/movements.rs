@@ -30,6 +30,7 @@ pub(crate) async fn movement_of_request(
     let level = Level {
         on_hand: row.on_hand,
         held: row.held,
+        ..Level::default()
     };
     Ok(Some(Movement {
         sku,

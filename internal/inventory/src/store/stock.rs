@@ -7,6 +7,7 @@ struct Row {
     sku: String,
     on_hand: i64,
     held: i64,
+    waiting: i64,
 }
 
 impl TryFrom<Row> for (Sku, Level) {
@@ -20,6 +21,7 @@ impl TryFrom<Row> for (Sku, Level) {
             Level {
                 on_hand: row.on_hand,
                 held: row.held,
+                waiting: row.waiting,
             },
         ))
     }
@@ -36,7 +38,7 @@ pub(crate) async fn lock(tx: &mut Tx, skus: &[&Sku]) -> Result<Vec<(Sku, Level)>
     // ORDER BY: every transaction takes them in this order, so none waits for one that waits for it
     let rows = sqlx::query_as!(
         Row,
-        "SELECT sku, on_hand, held FROM stock WHERE sku = ANY($1) ORDER BY sku FOR UPDATE",
+        "SELECT sku, on_hand, held, waiting FROM stock WHERE sku = ANY($1) ORDER BY sku FOR UPDATE",
         &skus as &[&str],
     )
     .fetch_all(tx.conn())
@@ -66,16 +68,19 @@ pub(crate) async fn apply(tx: &mut Tx, changes: &[(&Sku, Change)]) -> Result<(),
     let on_hand: Vec<i64> = changes.iter().map(|(_, change)| change.on_hand).collect();
     let held: Vec<i64> = changes.iter().map(|(_, change)| change.held).collect();
     let sold: Vec<i64> = changes.iter().map(|(_, change)| change.sold).collect();
+    let waiting: Vec<i64> = changes.iter().map(|(_, change)| change.waiting).collect();
     let written = sqlx::query!(
         "UPDATE stock s
-            SET on_hand = s.on_hand + d.on_hand, held = s.held + d.held, sold = s.sold + d.sold
-           FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::bigint[])
-             AS d(sku, on_hand, held, sold)
+            SET on_hand = s.on_hand + d.on_hand, held = s.held + d.held, sold = s.sold + d.sold,
+                waiting = s.waiting + d.waiting
+           FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[])
+             AS d(sku, on_hand, held, sold, waiting)
           WHERE s.sku = d.sku AND s.held + d.held BETWEEN 0 AND s.on_hand + d.on_hand",
         &skus as &[&str],
         &on_hand,
         &held,
         &sold,
+        &waiting,
     )
     .execute(tx.conn())
     .await?;
@@ -115,7 +120,7 @@ pub(crate) async fn adjust(tx: &mut Tx, sku: &Sku, level: Level) -> Result<(), E
 pub(crate) async fn stock(db: &Db, sku: &Sku) -> Result<Option<Level>, Error> {
     let row = sqlx::query_as!(
         Row,
-        "SELECT sku, on_hand, held FROM stock WHERE sku = $1",
+        "SELECT sku, on_hand, held, waiting FROM stock WHERE sku = $1",
         sku.as_str(),
     )
     .fetch_optional(db.pool())
@@ -123,6 +128,7 @@ pub(crate) async fn stock(db: &Db, sku: &Sku) -> Result<Option<Level>, Error> {
     Ok(row.map(|row| Level {
         on_hand: row.on_hand,
         held: row.held,
+        waiting: row.waiting,
     }))
 }
 
@@ -134,7 +140,7 @@ pub(crate) async fn list(
 ) -> Result<Vec<(Sku, Level)>, Error> {
     let rows = sqlx::query_as!(
         Row,
-        "SELECT sku, on_hand, held FROM stock WHERE sku > $1 ORDER BY sku LIMIT $2",
+        "SELECT sku, on_hand, held, waiting FROM stock WHERE sku > $1 ORDER BY sku LIMIT $2",
         after.map_or("", Sku::as_str),
         limit,
     )

@@ -232,6 +232,7 @@ pub(crate) fn words(answers: &[Answer]) -> Vec<String> {
         Answer::Done(_) => "done".to_owned(),
         Answer::Undone(_) => "undone".to_owned(),
         Answer::UndoneEmpty(_) => "undone_empty".to_owned(),
+        Answer::Pending(_) => "pending".to_owned(),
         Answer::Failed(failed) => failed.reason.clone(),
         Answer::CannotUndo(cannot) => cannot.reason.clone(),
         other => format!("{other:?}"),

@@ -2,4 +2,5 @@
 
 mod commands;
 mod fixture;
+mod queue;
 mod requests;

@@ -7,5 +7,6 @@
 
 mod flow;
 mod invariants;
+mod isolation;
 mod rig;
 mod verbs;

@@ -11,7 +11,7 @@ use palinode_testkit::{Progress, eventually};
 use serde_json::{Value as Json, json};
 use sqlx::{Connection, PgConnection};
 
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// A stack of its own in this process, with its spans in memory.
 pub(crate) struct Rig {
