@@ -1,3 +1,5 @@
+#![expect(clippy::unwrap_used, reason = "a test ends where its helpers fail")]
+
 use std::time::Duration;
 
 use palinode_inventory::grant;
