@@ -114,7 +114,8 @@ async fn two_granters_grant_once() {
     fixture.deliver(&waiting).await;
     fixture.deliver(&[first.release()]).await;
     let looks = tokio::join!(grant(&fixture.db, &clock), grant(&fixture.db, &clock));
-    (looks.0.unwrap(), looks.1.unwrap());
+    looks.0.unwrap();
+    looks.1.unwrap();
     assert_eq!(words(&fixture.replies().await), ["done"; 5]);
     assert_eq!(fixture.row("mug").await, (5, 5, 0));
     assert_eq!(fixture.waiting().await, (15, 15));
