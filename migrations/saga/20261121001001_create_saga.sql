@@ -49,7 +49,7 @@ COMMENT ON COLUMN saga.waits_for IS 'What it waits for; null at the end';
 COMMENT ON COLUMN saga.waits_step IS 'The step it waits for';
 COMMENT ON COLUMN saga.wait_until IS 'When that is due';
 COMMENT ON COLUMN saga.wake_at IS 'Lower bound of the next timer: lowered at once, raised only when it fires, so that the index is left alone';
-COMMENT ON COLUMN saga.progress_at IS 'When the last transition was';
+COMMENT ON COLUMN saga.progress_at IS 'When a step was last settled, or the state last changed: retries are no progress';
 COMMENT ON COLUMN saga.started_at IS 'When it started';
 COMMENT ON COLUMN saga.traceparent IS 'Trace context of the saga''s anchor span';
 COMMENT ON COLUMN saga.tracestate IS 'Trace context of the saga''s anchor span';
@@ -100,3 +100,16 @@ COMMENT ON COLUMN saga_late.saga_id IS 'The saga it names';
 COMMENT ON COLUMN saga_late.at IS 'When it came';
 COMMENT ON COLUMN saga_late.note IS 'unknown-saga, unreadable, contradiction or start-conflict';
 COMMENT ON COLUMN saga_late.body IS 'What came, JSON';
+
+CREATE FUNCTION saga_stuck(s saga) RETURNS text LANGUAGE sql STABLE AS $$
+  SELECT CASE
+    WHEN s.state NOT IN ('running', 'compensating') THEN NULL
+    WHEN EXISTS (SELECT FROM outbox_parked p WHERE p.key = convert_to(s.id::text, 'UTF8')) THEN 'message_parked'
+    WHEN s.wake_at IS NULL THEN 'no_wake_up'
+    WHEN s.wake_at < now() - interval '30 s' THEN 'timer_not_fired'
+    WHEN s.waits_for = 'hold' THEN NULL
+    WHEN s.wait_until < now() - interval '30 s' THEN 'late'
+    WHEN s.progress_at < now() - interval '10 min' THEN 'no_progress'
+  END
+$$;
+COMMENT ON FUNCTION saga_stuck IS 'Why nothing will come of a saga by itself; null when all is well';

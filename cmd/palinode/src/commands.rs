@@ -168,11 +168,24 @@ fn code(good: bool) -> ExitCode {
 
 async fn saga(line: Saga) -> anyhow::Result<()> {
     let (question, at) = match line {
-        Saga::List { state, limit, at } => {
+        Saga::List {
+            state,
+            stuck,
+            limit,
+            at,
+        } => {
             let state = state.map(|state| state.word().to_owned());
-            (Question::List { state, limit }, at)
+            (
+                Question::List {
+                    state,
+                    stuck,
+                    limit,
+                },
+                at,
+            )
         }
         Saga::Show { saga, at } => (Question::Show(saga), at),
+        Saga::Why { saga, at } => (Question::Why(saga), at),
         Saga::History { saga, at } => (Question::History(saga), at),
         Saga::Act(verb) => return act(&verb).await,
     };

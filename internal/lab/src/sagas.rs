@@ -14,11 +14,15 @@ pub enum Question {
     List {
         /// `RUNNING`, `COMPENSATING`, `COMPLETED`, `COMPENSATED`, `NEEDS_ATTENTION`.
         state: Option<String>,
+        /// Only those that nothing will move on by itself.
+        stuck: bool,
         /// 1 to 200.
         limit: u32,
     },
     /// One saga with its steps.
     Show(String),
+    /// Why one saga waits, and what would help.
+    Why(String),
     /// What happened in one saga.
     History(String),
 }
@@ -43,13 +47,21 @@ pub async fn answer(
     out: &mut impl Write,
 ) -> anyhow::Result<()> {
     let path = match question {
-        Question::List { state: None, limit } => format!("/v1/sagas?pageSize={limit}"),
         Question::List {
-            state: Some(state),
+            state,
+            stuck,
             limit,
         } => {
-            format!("/v1/sagas?pageSize={limit}&state=SAGA_STATE_{state}")
+            let state = state
+                .as_ref()
+                .map(|state| format!("&state=SAGA_STATE_{state}"));
+            let stuck = if *stuck { "&stuck=true" } else { "" };
+            format!(
+                "/v1/sagas?pageSize={limit}{stuck}{}",
+                state.unwrap_or_default()
+            )
         }
+        Question::Why(id) => format!("/v1/sagas/{}", checked(id)?),
         Question::Show(id) => format!("/v1/sagas/{}", checked(id)?),
         Question::History(id) => format!("/v1/sagas/{}/history", checked(id)?),
     };
@@ -58,6 +70,7 @@ pub async fn answer(
         (Format::Json, _) => writeln!(out, "{body:#}")?,
         (Format::Table, Question::List { .. }) => list(&body, out)?,
         (Format::Table, Question::Show(_)) => show(&body, out)?,
+        (Format::Table, Question::Why(_)) => why(&body, out)?,
         (Format::Table, Question::History(_)) => history(&body, out)?,
     }
     Ok(())
@@ -91,7 +104,7 @@ pub async fn act(
     let saga = &body["saga"];
     let version = text(saga, "version");
     writeln!(out, "the saga {is} {}, version {version}", state(saga))?;
-    for line in words(&body["effects"]) {
+    for line in words_of(&body["effects"]) {
         writeln!(out, "{sent}  {line}")?;
     }
     for entry in body["changed"].as_array().into_iter().flatten() {
@@ -101,7 +114,7 @@ pub async fn act(
     Ok(())
 }
 
-fn words(list: &Json) -> impl Iterator<Item = &str> {
+fn words_of(list: &Json) -> impl Iterator<Item = &str> {
     list.as_array()
         .into_iter()
         .flatten()
@@ -126,7 +139,7 @@ fn list(body: &Json, out: &mut impl Write) -> anyhow::Result<()> {
             format!("{}@{}", text(saga, "plan"), text(saga, "planVersion")),
             text(saga, "businessKey"),
             text(saga, "startedAt"),
-            either(text(saga, "waitsFor"), text(saga, "cause")),
+            reason(saga),
         ]
     });
     let heads = [
@@ -165,7 +178,7 @@ fn show(saga: &Json, out: &mut impl Write) -> anyhow::Result<()> {
             writeln!(out, "{name:<9} {value}")?;
         }
     }
-    let accepts: Vec<&str> = words(&saga["accepts"]).collect();
+    let accepts: Vec<&str> = words_of(&saga["accepts"]).collect();
     if !accepts.is_empty() {
         writeln!(out, "accepts   {}", accepts.join(", "))?;
     }
@@ -253,8 +266,36 @@ fn state(saga: &Json) -> String {
         .to_owned()
 }
 
-fn either(first: String, second: String) -> String {
-    if first.is_empty() { second } else { first }
+/// What it waits for, or why it went back; and first of all that it is stuck.
+fn reason(saga: &Json) -> String {
+    let words = match text(saga, "waitsFor") {
+        none if none.is_empty() => text(saga, "cause"),
+        words => words,
+    };
+    match text(saga, "stuck") {
+        none if none.is_empty() => words,
+        stuck => format!("STUCK ({stuck}): {words}"),
+    }
+}
+
+fn why(saga: &Json, out: &mut impl Write) -> anyhow::Result<()> {
+    let words = match reason(saga) {
+        none if none.is_empty() => "it has ended, and nothing is left to be done".to_owned(),
+        words => words,
+    };
+    writeln!(out, "{}: {words}", state(saga))?;
+    for entry in saga["ledger"].as_array().into_iter().flatten() {
+        let standing = text(entry, "standing");
+        if matches!(standing.as_str(), "done" | "unknown") && saga["cause"] != "" {
+            let (step, token) = (text(entry, "step"), text(entry, "token"));
+            writeln!(out, "left behind: {token} of {step} ({standing})")?;
+        }
+    }
+    let accepts: Vec<&str> = words_of(&saga["accepts"]).collect();
+    if !accepts.is_empty() {
+        writeln!(out, "it accepts: {}", accepts.join(", "))?;
+    }
+    Ok(())
 }
 
 fn text(object: &Json, field: &str) -> String {

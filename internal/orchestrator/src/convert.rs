@@ -248,6 +248,7 @@ pub(crate) fn saga(row: &SagaRow, plan: &Plan) -> pb::Saga {
         closed: closed_word(state).to_owned(),
         ledger: ledger_entries(plan, state),
         accepts: Vec::new(),
+        stuck: row.stuck.clone().unwrap_or_default(),
     }
 }
 

@@ -103,7 +103,12 @@ impl Sagas {
             token => Some(id("page_token", token)?),
         };
         let state = convert::state_filter(request.state());
-        let rows = read::list(&self.engine.db, state, before, i64::from(size)).await?;
+        let (db, limit) = (&self.engine.db, i64::from(size));
+        let rows = if request.stuck {
+            read::list_stuck(db, before, limit).await?
+        } else {
+            read::list(db, state, before, limit).await?
+        };
         let full = i32::try_from(rows.len()) == Ok(size);
         let next_page_token = rows
             .last()
@@ -151,6 +156,7 @@ impl Sagas {
         let row = SagaRow {
             wait_until: None,
             progress_at: self.engine.clock.now(),
+            stuck: None,
             head: acted.head,
         };
         let saga = convert::saga(&row, plan);

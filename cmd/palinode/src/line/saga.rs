@@ -11,6 +11,9 @@ pub(crate) enum Saga {
         /// Only sagas in this state
         #[arg(long, value_enum)]
         state: Option<SagaState>,
+        /// Only sagas that nothing will move on by itself
+        #[arg(long, conflicts_with = "state")]
+        stuck: bool,
         /// How many at the most
         #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=200))]
         limit: u32,
@@ -20,6 +23,14 @@ pub(crate) enum Saga {
     /// Show one saga with its steps
     #[command(after_help = "Example:\n  palinode saga show 0197a1c2-7b1e-7c3a-9d2f-3f5b0c9e1a42")]
     Show {
+        /// Id of the saga
+        saga: String,
+        #[command(flatten)]
+        at: At,
+    },
+    /// Say why one saga waits, and what would help
+    #[command(after_help = "Example:\n  palinode saga why 0197a1c2-7b1e-7c3a-9d2f-3f5b0c9e1a42")]
+    Why {
         /// Id of the saga
         saga: String,
         #[command(flatten)]

@@ -228,6 +228,7 @@ impl Live {
             head: self.head.clone(),
             expected: self.loaded.version,
             waits,
+            progressed: has_progressed(&self.loaded.state, &self.head.state),
         }
     }
 
@@ -496,6 +497,17 @@ impl<'e> Batch<'e> {
         }
         Ok(())
     }
+}
+
+/// Whether a step was settled between the two, or the saga's state changed. Retries are none.
+fn has_progressed(before: &State, after: &State) -> bool {
+    let settled = |state: &State| -> Vec<&'static str> {
+        let steps = state.steps.iter();
+        steps
+            .map(|step| step.until().map_or(step.word(), |_under_way| ""))
+            .collect()
+    };
+    before.status != after.status || settled(before) != settled(after)
 }
 
 fn late(reply: &Reply, note: &'static str) -> LateRow {

@@ -18,6 +18,7 @@ use super::encode::Payload;
 use super::registry::Registry;
 use super::{Engine, timers};
 mod acts;
+mod stuck;
 
 use crate::plans;
 use crate::store::read::{self, SagaRow};
@@ -397,6 +398,7 @@ async fn of_a_batch_of_writers_the_stale_one_loses() {
             head,
             expected,
             waits: WaitColumns::default(),
+            progressed: true,
         });
     }
     let stale = changes[7].head.id;

@@ -11,6 +11,8 @@ pub(crate) struct SagaRow {
     pub(crate) head: Head,
     pub(crate) wait_until: Option<Timestamp>,
     pub(crate) progress_at: Timestamp,
+    /// Why nothing will come of it by itself; `None` when all is well.
+    pub(crate) stuck: Option<String>,
 }
 
 /// A history row as it is stored.
@@ -35,11 +37,33 @@ pub(crate) async fn list(
     let rows = sqlx::query_as!(
         Row,
         "SELECT id, plan_id, business_key, version, body, wake_at, started_at, wait_until,
-                progress_at, traceparent
+                progress_at, traceparent, saga_stuck(saga) AS stuck
            FROM saga
           WHERE ($1::text IS NULL OR state = $1) AND ($2::uuid IS NULL OR id < $2)
           ORDER BY id DESC LIMIT $3",
         state,
+        before.map(|id| id.0),
+        limit
+    )
+    .fetch_all(db.pool())
+    .await?;
+    rows.into_iter().map(SagaRow::try_from).collect()
+}
+
+/// Sagas that are under way and stuck, newest first, after `before`.
+pub(crate) async fn list_stuck(
+    db: &Db,
+    before: Option<SagaId>,
+    limit: i64,
+) -> Result<Vec<SagaRow>, Error> {
+    let rows = sqlx::query_as!(
+        Row,
+        "SELECT s.id, s.plan_id, s.business_key, s.version, s.body, s.wake_at, s.started_at,
+                s.wait_until, s.progress_at, s.traceparent, saga_stuck(s) AS stuck
+           FROM saga s
+          WHERE s.state IN ('running', 'compensating') AND ($1::uuid IS NULL OR s.id < $1)
+            AND saga_stuck(s) IS NOT NULL
+          ORDER BY s.id DESC LIMIT $2",
         before.map(|id| id.0),
         limit
     )
@@ -53,7 +77,7 @@ pub(crate) async fn get(db: &Db, id: SagaId) -> Result<Option<SagaRow>, Error> {
     let row = sqlx::query_as!(
         Row,
         "SELECT id, plan_id, business_key, version, body, wake_at, started_at, wait_until,
-                progress_at, traceparent
+                progress_at, traceparent, saga_stuck(saga) AS stuck
            FROM saga WHERE id = $1",
         id.0
     )
@@ -96,6 +120,7 @@ struct Row {
     wait_until: Option<Timestamp>,
     progress_at: Timestamp,
     traceparent: Option<String>,
+    stuck: Option<String>,
 }
 
 impl TryFrom<Row> for SagaRow {
@@ -116,6 +141,7 @@ impl TryFrom<Row> for SagaRow {
             },
             wait_until: row.wait_until,
             progress_at: row.progress_at,
+            stuck: row.stuck,
         })
     }
 }

@@ -37,6 +37,8 @@ pub(crate) struct HeadChange {
     /// Version that was loaded.
     pub(crate) expected: i64,
     pub(crate) waits: WaitColumns,
+    /// Whether a step was settled, or the state changed.
+    pub(crate) progressed: bool,
 }
 
 /// A history row.
@@ -225,14 +227,17 @@ pub(crate) async fn due(db: &palinode_db::Db, per_lane: i64) -> Result<Vec<SagaI
 pub(crate) async fn save(tx: &mut Tx, changes: &[HeadChange]) -> Result<Vec<SagaId>, Error> {
     let columns = Columns::of(changes)?;
     let expected: Vec<i64> = changes.iter().map(|c| c.expected).collect();
+    let progressed: Vec<bool> = changes.iter().map(|c| c.progressed).collect();
     let rows = sqlx::query_scalar!(
         "UPDATE saga s
             SET version = n.version, state = n.state, body = n.body, waits_for = n.waits_for,
                 waits_step = n.waits_step, wait_until = n.wait_until, wake_at = n.wake_at,
-                progress_at = CASE WHEN n.version > n.expected THEN now() ELSE s.progress_at END
+                progress_at = CASE WHEN n.progressed THEN now() ELSE s.progress_at END
            FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::text[], $5::bytea[],
-                       $6::text[], $7::text[], $8::timestamptz[], $9::timestamptz[])
-             AS n(id, expected, version, state, body, waits_for, waits_step, wait_until, wake_at)
+                       $6::text[], $7::text[], $8::timestamptz[], $9::timestamptz[],
+                       $10::bool[])
+             AS n(id, expected, version, state, body, waits_for, waits_step, wait_until, wake_at,
+                  progressed)
           WHERE s.id = n.id AND s.version = n.expected -- the fence: a stale writer changes nothing
          RETURNING s.id",
         &columns.ids,
@@ -244,6 +249,7 @@ pub(crate) async fn save(tx: &mut Tx, changes: &[HeadChange]) -> Result<Vec<Saga
         &columns.waits_steps as &[Option<String>],
         &columns.wait_untils as &[Option<Timestamp>],
         &columns.wake_ats as &[Option<Timestamp>],
+        &progressed,
     )
     .fetch_all(tx.conn())
     .await?;
