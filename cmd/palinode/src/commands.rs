@@ -37,7 +37,7 @@ async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Stack(line) => Box::pin(stack(line)).await?,
         Command::Migrate(line) => migrate(line).await?,
         Command::Demo(line) => return Box::pin(demo(line)).await,
-        Command::Saga(line) => saga(line).await?,
+        Command::Saga(line) => return saga(line).await,
         Command::Plan(line) => return plan(&line),
         Command::Lab(line) => return lab(&line),
         Command::Serve(_) => anyhow::bail!("serve has a runtime of its own"),
@@ -166,7 +166,7 @@ fn code(good: bool) -> ExitCode {
     }
 }
 
-async fn saga(line: Saga) -> anyhow::Result<()> {
+async fn saga(line: Saga) -> anyhow::Result<ExitCode> {
     let (question, at) = match line {
         Saga::List {
             state,
@@ -187,10 +187,17 @@ async fn saga(line: Saga) -> anyhow::Result<()> {
         Saga::Show { saga, at } => (Question::Show(saga), at),
         Saga::Why { saga, at } => (Question::Why(saga), at),
         Saga::History { saga, at } => (Question::History(saga), at),
-        Saga::Act(verb) => return act(&verb).await,
+        Saga::Act(verb) => return act(&verb).await.map(|()| ExitCode::SUCCESS),
+        Saga::Orphans { database_url } => {
+            let server = server_of(&database_url);
+            return Ok(code(
+                sagas::orphans(&server, &mut std::io::stdout().lock()).await?,
+            ));
+        }
     };
     let (gateway, format) = asked(&at)?;
-    sagas::answer(&gateway, &question, format, &mut std::io::stdout().lock()).await
+    sagas::answer(&gateway, &question, format, &mut std::io::stdout().lock()).await?;
+    Ok(ExitCode::SUCCESS)
 }
 
 async fn act(verb: &Verb) -> anyhow::Result<()> {

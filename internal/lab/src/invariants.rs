@@ -15,8 +15,10 @@ use sqlx::{Connection, PgConnection, Row};
 
 use crate::prepare::database_of;
 
+mod orphans;
 mod table;
 
+pub use orphans::{ORPHANS_MAX, Orphan, orphans};
 pub use table::INVARIANTS;
 use table::{FACTS, Fact, OUTBOX_FACTS};
 

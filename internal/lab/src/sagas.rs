@@ -6,6 +6,7 @@ use anyhow::Context;
 use serde_json::Value as Json;
 
 use crate::gateway::Gateway;
+use crate::invariants::Orphan;
 
 /// What is asked about sagas.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,6 +75,30 @@ pub async fn answer(
         (Format::Table, Question::History(_)) => history(&body, out)?,
     }
     Ok(())
+}
+
+/// Lists effects at participants whose saga the orchestrator does not know; true when there are
+/// none.
+///
+/// # Errors
+/// A database does not answer.
+pub async fn orphans(server: &str, out: &mut impl Write) -> anyhow::Result<bool> {
+    let orphans = crate::invariants::orphans(server).await?;
+    let rows = orphans.iter().map(|orphan| {
+        let Orphan {
+            participant,
+            saga,
+            step,
+            guard,
+        } = orphan.clone();
+        vec![participant, saga, step, guard]
+    });
+    table(
+        &["participant", "saga", "step", "guard"],
+        rows.collect(),
+        out,
+    )?;
+    Ok(orphans.is_empty())
 }
 
 /// Acts on a saga, or shows what that would do, and writes what came of it.

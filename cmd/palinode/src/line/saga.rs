@@ -46,6 +46,21 @@ pub(crate) enum Saga {
         #[command(flatten)]
         at: At,
     },
+    /// List effects at participants whose saga the orchestrator does not know, as a restore of one
+    /// database may leave them. Exit code 0 only when there are none
+    #[command(
+        after_help = "Example:\n  palinode saga orphans --database-url postgres://palinode@127.0.0.1:5432"
+    )]
+    Orphans {
+        /// The PostgreSQL server that holds all databases
+        #[arg(
+            long,
+            env = "PALINODE_DATABASE_URL",
+            hide_env_values = true,
+            value_name = "URL"
+        )]
+        database_url: String,
+    },
     #[command(flatten)]
     Act(Verb),
 }

@@ -1,7 +1,10 @@
 use std::time::Duration;
 
+use palinode_db::Area;
+use palinode_lab::invariants::orphans;
 use palinode_testkit::eventually;
 use serde_json::{Value as Json, json};
+use sqlx::Executor;
 
 use crate::rig::{Rig, mugs};
 
@@ -106,4 +109,34 @@ async fn accepted_residue_stays_listed_and_the_rest_is_taken_back() {
     assert_eq!(standing(&closed, "reserve-stock"), "netted");
     assert_eq!(standing(&closed, "open-order"), "netted");
     assert_eq!(closed["accepts"], json!([]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn effects_of_a_saga_that_is_gone_are_orphans() {
+    let rig = Rig::start(async |_| {}).await;
+    let (saga, _) = stuck(&rig).await;
+    let server = rig.backing.database_url.clone();
+    assert_eq!(orphans(&server).await.unwrap(), []);
+    // the orchestrator's database is restored to a moment before the saga; that was a while ago
+    let forget = "TRUNCATE saga CASCADE";
+    rig.connect(Area::Saga).await.execute(forget).await.unwrap();
+    for area in [Area::Order, Area::Inventory, Area::Payment, Area::Shipping] {
+        let age = "UPDATE saga_guard SET updated_at = now() - interval '1 h'";
+        rig.connect(area).await.execute(age).await.unwrap();
+    }
+    let found = orphans(&server).await.unwrap();
+    let told: Vec<_> = found
+        .iter()
+        .map(|o| (o.step.as_str(), o.guard.as_str()))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            ("arrange-shipping", "failed/none"),
+            ("charge-payment", "done/none"),
+            ("open-order", "done/none"),
+            ("reserve-stock", "done/none"),
+        ]
+    );
+    assert!(found.iter().all(|orphan| orphan.saga == saga));
 }
