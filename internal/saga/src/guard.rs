@@ -172,6 +172,51 @@ mod tests {
 
     use super::*;
 
+    /// Where the table stands for readers; `WRITE_DOCS=1` writes it anew.
+    const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/reference/guard.md");
+    const MARK: &str =
+        "<!-- written by a test from here on: WRITE_DOCS=1 cargo test -p palinode-saga guard -->\n";
+
+    fn words(verdict: Verdict) -> String {
+        let row = |row: Row| format!("{}/{}", act(row.act), comp(row.comp));
+        match verdict {
+            Verdict::RunAction => "**run it**; store `done`, `failed` or `pending`".to_owned(),
+            Verdict::RunCompensation => "**undo it**; store `done`, answer `Undone`".to_owned(),
+            Verdict::ReplayAction | Verdict::ReplayCompensation => {
+                "answer what is stored".to_owned()
+            }
+            Verdict::Pending => "`Pending`".to_owned(),
+            Verdict::AwaitThenUndo => {
+                "store `pending`, `Pending`; undo when it is settled".to_owned()
+            }
+            Verdict::Tombstone(after) => format!("store {}, `UndoneEmpty`", row(after)),
+            Verdict::Close(after) => format!("store {}, `NotDone`", row(after)),
+            Verdict::NotDone => "`NotDone`".to_owned(),
+            Verdict::RefuseClosed => "`Refused(closed)`".to_owned(),
+            Verdict::RefuseMismatch => "`Refused(mismatch)`".to_owned(),
+        }
+    }
+
+    fn act(act: Act) -> &'static str {
+        match act {
+            Act::None => "none",
+            Act::Pending(Pending::Queued) => "pending (queued)",
+            Act::Pending(Pending::Called) => "pending (called)",
+            Act::Done => "done",
+            Act::Failed => "failed",
+            Act::Closed => "closed",
+        }
+    }
+
+    fn comp(comp: Comp) -> &'static str {
+        match comp {
+            Comp::None => "none",
+            Comp::Pending => "pending",
+            Comp::Done => "done",
+            Comp::Closed => "closed",
+        }
+    }
+
     #[test]
     fn every_arrival_at_every_row_has_a_verdict() {
         let acts = [
@@ -182,25 +227,43 @@ mod tests {
             Act::Failed,
             Act::Closed,
         ];
-        let mut table = String::new();
-        for act in acts {
-            for comp in [Comp::None, Comp::Pending, Comp::Done, Comp::Closed] {
-                if act == Act::None && comp != Comp::None {
+        let arrivals = [
+            Arrival::Action { same_body: true },
+            Arrival::Action { same_body: false },
+            Arrival::Compensation,
+            Arrival::Probe,
+            Arrival::UndoProbe,
+        ];
+        let mut table = String::from(
+            "| action / compensation | the action | the action, another body | the compensation \
+             | a probe of the action | a probe of the compensation |\n|---|---|---|---|---|---|\n",
+        );
+        for one in acts {
+            for other in [Comp::None, Comp::Pending, Comp::Done, Comp::Closed] {
+                if one == Act::None && other != Comp::None {
                     continue; // forbidden by the table's CHECK
                 }
-                for arrival in [
-                    Arrival::Action { same_body: true },
-                    Arrival::Action { same_body: false },
-                    Arrival::Compensation,
-                    Arrival::Probe,
-                    Arrival::UndoProbe,
-                ] {
-                    let verdict = decide(Row { act, comp }, arrival);
-                    writeln!(table, "{act:?} / {comp:?} + {arrival:?} = {verdict:?}").unwrap();
+                write!(table, "| {} / {} |", act(one), comp(other)).unwrap();
+                for arrival in arrivals {
+                    let row = Row {
+                        act: one,
+                        comp: other,
+                    };
+                    write!(table, " {} |", words(decide(row, arrival))).unwrap();
                 }
+                table.push('\n');
             }
         }
-        insta::assert_snapshot!(table);
+        let page = std::fs::read_to_string(PAGE).unwrap();
+        let (head, written) = page.split_once(MARK).unwrap();
+        if std::env::var_os("WRITE_DOCS").is_some() {
+            std::fs::write(PAGE, format!("{head}{MARK}{table}")).unwrap();
+            return;
+        }
+        assert!(
+            written == table,
+            "the guard has changed: run `WRITE_DOCS=1 cargo test -p palinode-saga guard`"
+        );
     }
 
     #[test]
