@@ -261,6 +261,16 @@ impl<'p> Run<'p> {
         let Some(pivot) = self.plan.steps().iter().position(is_pivot) else {
             return;
         };
+        let is_out = matches!(
+            self.state.steps[pivot],
+            StepState::Sent(_)
+                | StepState::Backoff(_)
+                | StepState::Probing(_)
+                | StepState::ProbeBackoff(_)
+        );
+        if !is_out {
+            return; // it has happened, or somebody else is deciding whether it has
+        }
         self.state.wish = Some(wish);
         // under a hold it is asked when its attempt is over, or the hold
         if let StepState::Sent(at) | StepState::Backoff(at) = self.state.steps[pivot]

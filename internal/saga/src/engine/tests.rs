@@ -271,6 +271,7 @@ fn after_the_pivot_the_saga_never_goes_back() {
         saga.wait(30);
     }
     assert_eq!(saga.state.status, Status::Running);
+    assert_eq!(saga.state.wish, None, "there is nothing to wish for");
     saga.done(&[COMMIT, CONFIRM]);
     assert_eq!(saga.state.status, Status::Completed);
 }
