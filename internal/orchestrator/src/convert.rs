@@ -6,7 +6,9 @@ use palinode_messaging::{HeaderError, Received, SagaHeaders};
 use palinode_pb::saga::v1::step_reply::Answer as PbAnswer;
 use palinode_pb::saga::v1::step_reply::refused::Cause as RefusedCause;
 use palinode_pb::saga::v1::{self as pb, SagaOutcome, SagaState, StartSaga, StepReply};
-use palinode_saga::{Answer, DbTime, Disposition, Need, Plan, Refusal, State, Status, ledger};
+use palinode_saga::{
+    Answer, DbTime, Disposition, Need, Plan, Refusal, State, Status, Verb, accepted, ledger,
+};
 use palinode_values::{SagaId, Timestamp};
 use prost::{Message, Name};
 
@@ -250,6 +252,14 @@ pub(crate) fn saga(row: &SagaRow, plan: &Plan) -> pb::Saga {
         accepts: Vec::new(),
         stuck: row.stuck.clone().unwrap_or_default(),
     }
+}
+
+/// The verbs that a saga would accept, each word once.
+pub(crate) fn accepts(plan: &Plan, state: &State, now: DbTime) -> Vec<&'static str> {
+    let verbs = accepted(plan, state, now);
+    let mut words: Vec<_> = verbs.iter().map(Verb::word).collect();
+    words.dedup();
+    words
 }
 
 /// What each step has left behind.

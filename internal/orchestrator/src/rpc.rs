@@ -10,7 +10,7 @@ use palinode_pb::saga::v1::{
     ListSagasRequest, ListSagasResponse,
 };
 use palinode_rpc::{Violations, status};
-use palinode_saga::{DbTime, accepted};
+use palinode_saga::DbTime;
 use palinode_values::{Coded, ErrorCode, SagaId};
 use tonic::{Request, Response, Status};
 
@@ -140,9 +140,8 @@ impl Sagas {
         let (row, plan) = self.find(id).await?;
         let now = DbTime::from(self.engine.clock.now());
         let mut saga = convert::saga(&row, &plan.plan);
-        let verbs = accepted(&plan.plan, &row.head.state, now);
-        saga.accepts = verbs.iter().map(|verb| verb.word().to_owned()).collect();
-        saga.accepts.dedup();
+        let accepts = convert::accepts(&plan.plan, &row.head.state, now);
+        saga.accepts = accepts.into_iter().map(str::to_owned).collect();
         Ok(GetSagaResponse { saga: Some(saga) })
     }
 
@@ -153,11 +152,11 @@ impl Sagas {
         let acted = act(&self.engine, id, &wanted).await?;
         let plan = &acted.plan.plan;
         let before = convert::ledger_entries(plan, &acted.before);
+        // as it stands there; of a preview, with the state that it would have
+        let stored = read::get(&self.engine.db, id).await?;
         let row = SagaRow {
-            wait_until: None,
-            progress_at: self.engine.clock.now(),
-            stuck: None,
             head: acted.head,
+            ..stored.ok_or(ActError::NotFound(id))?
         };
         let saga = convert::saga(&row, plan);
         let mut changed = saga.ledger.clone();

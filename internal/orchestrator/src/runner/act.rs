@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use palinode_db::{AsDbError, Error, Tx};
 use palinode_rpc::Violations;
-use palinode_saga::{Claim, DbTime, Input, Rule, State, Verb, accepted, next};
+use palinode_saga::{Claim, DbTime, Input, Rule, State, Verb, next};
 use palinode_values::{Coded, ErrorCode, SagaId};
 
 use super::Engine;
@@ -139,15 +139,10 @@ async fn transact(
     let input = Input::Verb { verb: verb.clone() };
     let would = next(&plan.plan, &before, &input, now);
     if let Some(rule) = would.refused {
-        let mut accepts: Vec<_> = accepted(&plan.plan, &before, now)
-            .iter()
-            .map(Verb::word)
-            .collect();
-        accepts.dedup();
         return Err(ActError::Refused {
             verb: verb.word(),
             rule,
-            accepts,
+            accepts: convert::accepts(&plan.plan, &before, now),
         });
     }
     let effects = would.effects.iter();
