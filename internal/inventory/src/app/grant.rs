@@ -31,14 +31,13 @@ pub async fn grant(db: &Db, clock: &Clock) -> Result<Granted, Error> {
 
 /// Guard rows are locked first, then reservations, then stock: as every batch of commands does.
 async fn look(mut tx: Tx, clock: &Clock) -> Result<(Tx, Granted), Error> {
-    let waits = store::waiting(&mut tx, WAITS_MAX).await?;
-    let nothing = Granted {
-        decided: 0,
-        waiting: 0,
-    };
-    if waits.is_empty() {
+    let Some((waits, now)) = store::waiting(&mut tx, WAITS_MAX).await? else {
+        let nothing = Granted {
+            decided: 0,
+            waiting: 0,
+        };
         return Ok((tx, nothing));
-    }
+    };
     let keys: Vec<_> = waits.iter().map(|w| (w.saga, w.step.as_str())).collect();
     let pending = lock_pending(&mut tx, &keys).await?;
     // its compensation came, or another look has decided it
@@ -57,7 +56,6 @@ async fn look(mut tx: Tx, clock: &Clock) -> Result<(Tx, Granted), Error> {
     let skus: Vec<&Sku> = skus.into_iter().collect();
     let mut levels: BTreeMap<Sku, _> = store::lock(&mut tx, &skus).await?.into_iter().collect();
 
-    let now = clock.now();
     let decided = fates(&mut levels, &wanted, now);
     let mut over: Vec<&Wait> = gone.iter().collect();
     let mut changes: BTreeMap<&Sku, Change> = BTreeMap::new();
@@ -113,7 +111,6 @@ async fn look(mut tx: Tx, clock: &Clock) -> Result<(Tx, Granted), Error> {
         decided: over.len(),
         waiting: wanted.len() + gone.len() - over.len(),
     };
-    let mut tx = tx;
     for part in settlements.chunks(500) {
         (tx, _) = settle(tx, "inventory", clock, part).await?;
     }

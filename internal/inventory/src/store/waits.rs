@@ -11,6 +11,7 @@ struct Row {
     skus: Vec<String>,
     quantities: Vec<i64>,
     until: Timestamp,
+    now: Timestamp,
 }
 
 impl TryFrom<Row> for Wait {
@@ -56,17 +57,25 @@ pub(crate) async fn enqueue(tx: &mut Tx, waits: &[Wait]) -> Result<(), Error> {
     Ok(())
 }
 
-/// The reservations that have waited longest, in the order of their arrival.
-pub(crate) async fn waiting(tx: &mut Tx, limit: i64) -> Result<Vec<Wait>, Error> {
+/// The reservations that have waited longest, in the order of their arrival, and the database's
+/// time; none when nobody waits. Nothing is locked.
+pub(crate) async fn waiting(
+    tx: &mut Tx,
+    limit: i64,
+) -> Result<Option<(Vec<Wait>, Timestamp)>, Error> {
     let rows = sqlx::query_as!(
         Row,
-        "SELECT saga_id, step, order_id, skus, quantities, until
-           FROM reservation_wait ORDER BY seq LIMIT $1",
+        r#"SELECT saga_id, step, order_id, skus, quantities, until, now() AS "now!"
+             FROM reservation_wait ORDER BY seq LIMIT $1"#,
         limit,
     )
     .fetch_all(tx.conn())
     .await?;
-    rows.into_iter().map(TryFrom::try_from).collect()
+    let Some(now) = rows.first().map(|row| row.now) else {
+        return Ok(None);
+    };
+    let waits = rows.into_iter().map(TryFrom::try_from);
+    Ok(Some((waits.collect::<Result<_, _>>()?, now)))
 }
 
 /// Takes reservations out of the queue; returns the SKUs of those that were there, one for each
