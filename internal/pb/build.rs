@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use prost::Message;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../proto");
+    // asked at run time: a target folder may be shared by several checkouts
+    let root = Path::new(&var("CARGO_MANIFEST_DIR")?).join("../../proto");
     println!("cargo:rerun-if-changed={}", root.display());
     let mut files = Vec::new();
     collect(&root.join("palinode"), &mut files)?;
@@ -17,11 +18,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .include_source_info(true)
         .open_files(&files)?;
 
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "a build script is told its folder that way"
-    )]
-    let out = PathBuf::from(std::env::var("OUT_DIR")?);
+    let out = PathBuf::from(var("OUT_DIR")?);
     std::fs::write(
         out.join("descriptors.bin"),
         compiler.encode_file_descriptor_set(),
@@ -32,8 +29,17 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     config.enable_type_names();
     tonic_prost_build::configure()
         .bytes(".")
+        .include_file("contracts.rs")
         .compile_fds_with_config(descriptors, config)?;
     Ok(())
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a build script is told its folders that way"
+)]
+fn var(name: &str) -> Result<String, std::env::VarError> {
+    std::env::var(name)
 }
 
 fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> std::io::Result<()> {

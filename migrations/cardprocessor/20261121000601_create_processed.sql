@@ -15,7 +15,7 @@ CREATE TABLE processed (
     kind <> 'charge' OR (charge_key IS NULL AND token IS NOT NULL AND amount_minor IS NOT NULL AND currency IS NOT NULL)),
   CONSTRAINT processed_refund_names_charge CHECK (kind <> 'refund' OR (charge_key IS NOT NULL AND token IS NULL))
 );
-COMMENT ON TABLE  processed IS 'One row a key; a repeat of the key reads it and changes nothing';
+COMMENT ON TABLE  processed IS 'One row a key; a repeat of the key reads it and changes nothing, but a refund that was declined is decided anew';
 COMMENT ON COLUMN processed.idempotency_key IS 'Chosen by the caller';
 COMMENT ON COLUMN processed.kind IS 'What was asked for';
 COMMENT ON COLUMN processed.charge_key IS 'Refund: key of the charge that is paid back';

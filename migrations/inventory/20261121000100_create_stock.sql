@@ -12,7 +12,7 @@ COMMENT ON COLUMN stock.sku IS 'Stock keeping unit';
 COMMENT ON COLUMN stock.on_hand IS 'Pieces in the warehouse, held ones included';
 COMMENT ON COLUMN stock.held IS 'Pieces held for orders that are not decided yet';
 COMMENT ON COLUMN stock.waiting IS 'Reservations that wait for held pieces to come free: nobody overtakes them';
-COMMENT ON COLUMN stock.sold IS 'Pieces that left the warehouse by an order, ever';
+COMMENT ON COLUMN stock.sold IS 'Pieces that left the warehouse by an order and have not come back';
 
 CREATE TABLE movement (
   id      bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

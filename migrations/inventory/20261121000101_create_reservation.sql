@@ -3,15 +3,15 @@ CREATE TABLE reservation (
   id         uuid        PRIMARY KEY,
   order_id   uuid        NOT NULL UNIQUE,
   saga_id    uuid        NOT NULL,
-  state      text        NOT NULL CHECK (state IN ('held', 'released', 'committed')),
+  state      text        NOT NULL CHECK (state IN ('held', 'released', 'committed', 'restocked')),
   created_at timestamptz NOT NULL DEFAULT now(),
   updated_at timestamptz NOT NULL DEFAULT now()
 ) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.05);
 COMMENT ON TABLE  reservation IS 'A hold on stock; a semantic lock that its saga ends by commit or release, never a timer';
 COMMENT ON COLUMN reservation.id IS 'UUIDv7; key of its events';
 COMMENT ON COLUMN reservation.order_id IS 'The order it is for: one reservation each';
-COMMENT ON COLUMN reservation.saga_id IS 'The saga that holds it; no other may end it';
-COMMENT ON COLUMN reservation.state IS 'held, then released (taken back) or committed (sold)';
+COMMENT ON COLUMN reservation.saga_id IS 'The saga that made it; no other may release or commit it';
+COMMENT ON COLUMN reservation.state IS 'held, then released (taken back) or committed (sold); a sale may be restocked (put back on the shelf)';
 COMMENT ON COLUMN reservation.created_at IS 'When the stock was held';
 COMMENT ON COLUMN reservation.updated_at IS 'When the state last changed';
 

@@ -15,7 +15,7 @@ CREATE TABLE orders (
   id            uuid        PRIMARY KEY,
   user_id       text        NOT NULL,
   saga_id       uuid        NOT NULL UNIQUE,
-  status        text        NOT NULL CHECK (status IN ('pending', 'confirmed', 'rejected')),
+  status        text        NOT NULL CHECK (status IN ('pending', 'confirmed', 'rejected', 'cancelling', 'cancelled')),
   reason        text,
   reason_detail text,
   total_minor   bigint      NOT NULL CHECK (total_minor > 0),
@@ -29,20 +29,22 @@ CREATE TABLE orders (
   card_token    text,
   payment_id    uuid,
   shipment_id   uuid,
+  cancellation_id uuid,
   created_at    timestamptz NOT NULL DEFAULT now(),
   updated_at    timestamptz NOT NULL DEFAULT now(),
   start_sent_at timestamptz NOT NULL DEFAULT now(),
   saga_known    boolean     NOT NULL DEFAULT false,
   traceparent   text        NOT NULL,
   CONSTRAINT orders_rejected_with_reason CHECK ((status = 'rejected') = (reason IS NOT NULL)),
-  CONSTRAINT orders_confirmed_with_ids CHECK ((status = 'confirmed') = (payment_id IS NOT NULL AND shipment_id IS NOT NULL)),
+  CONSTRAINT orders_confirmed_with_ids CHECK ((status IN ('confirmed', 'cancelling', 'cancelled')) = (payment_id IS NOT NULL AND shipment_id IS NOT NULL)),
+  CONSTRAINT orders_cancelled_by_one CHECK (status NOT IN ('cancelling', 'cancelled') OR cancellation_id IS NOT NULL),
   CONSTRAINT orders_card_with_token CHECK ((method = 'card') = (card_token IS NOT NULL))
 ) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.05);
 COMMENT ON TABLE  orders IS 'Orders; a saga decides each';
 COMMENT ON COLUMN orders.id IS 'UUIDv7; the business key of its saga';
 COMMENT ON COLUMN orders.user_id IS 'Who placed it';
 COMMENT ON COLUMN orders.saga_id IS 'The saga, drawn with the order';
-COMMENT ON COLUMN orders.status IS 'pending until its saga has decided';
+COMMENT ON COLUMN orders.status IS 'pending until its saga has decided; cancelling while a reversing saga is under way';
 COMMENT ON COLUMN orders.reason IS 'Why it was rejected: a constant name';
 COMMENT ON COLUMN orders.reason_detail IS 'Why it was rejected, in words';
 COMMENT ON COLUMN orders.total_minor IS 'Sum of the lines in minor units, computed here';
@@ -56,6 +58,7 @@ COMMENT ON COLUMN orders.method IS 'How it is paid';
 COMMENT ON COLUMN orders.card_token IS 'The card processor''s token';
 COMMENT ON COLUMN orders.payment_id IS 'The payment, once confirmed';
 COMMENT ON COLUMN orders.shipment_id IS 'The shipment, once confirmed';
+COMMENT ON COLUMN orders.cancellation_id IS 'The last cancellation that was asked for';
 COMMENT ON COLUMN orders.created_at IS 'When it was placed';
 COMMENT ON COLUMN orders.updated_at IS 'When its status last changed';
 COMMENT ON COLUMN orders.traceparent IS 'Trace of the call that placed it: a start that is sent again stays in it';
@@ -80,6 +83,33 @@ COMMENT ON COLUMN order_line.sku IS 'The thing';
 COMMENT ON COLUMN order_line.name IS 'Its name when it was sold';
 COMMENT ON COLUMN order_line.quantity IS 'Pieces';
 COMMENT ON COLUMN order_line.price_minor IS 'Price of one piece when it was sold';
+
+CREATE TABLE cancellation (
+  id            uuid        PRIMARY KEY,
+  order_id      uuid        NOT NULL REFERENCES orders,
+  saga_id       uuid        NOT NULL UNIQUE,
+  state         text        NOT NULL CHECK (state IN ('open', 'carried-out', 'refused')),
+  reason        text,
+  reason_detail text,
+  requested_at  timestamptz NOT NULL DEFAULT now(),
+  start_sent_at timestamptz NOT NULL DEFAULT now(),
+  saga_known    boolean     NOT NULL DEFAULT false,
+  traceparent   text        NOT NULL,
+  CONSTRAINT cancellation_refused_with_reason CHECK ((state = 'refused') = (reason IS NOT NULL))
+);
+COMMENT ON TABLE  cancellation IS 'Tries to take a completed order back; a saga decides each';
+COMMENT ON COLUMN cancellation.id IS 'UUIDv7; the business key of its saga: another try is another saga';
+COMMENT ON COLUMN cancellation.order_id IS 'The order';
+COMMENT ON COLUMN cancellation.saga_id IS 'The saga, drawn with the cancellation';
+COMMENT ON COLUMN cancellation.state IS 'open until its saga has decided';
+COMMENT ON COLUMN cancellation.reason IS 'Why it was refused: a constant name';
+COMMENT ON COLUMN cancellation.reason_detail IS 'Why it was refused, in words';
+COMMENT ON COLUMN cancellation.requested_at IS 'When it was asked for';
+COMMENT ON COLUMN cancellation.start_sent_at IS 'When StartSaga was last written to the outbox';
+COMMENT ON COLUMN cancellation.saga_known IS 'The orchestrator has confirmed that it knows the saga';
+COMMENT ON COLUMN cancellation.traceparent IS 'Trace of the call that asked for it';
+CREATE UNIQUE INDEX cancellation_one_open ON cancellation (order_id) WHERE state = 'open'; -- one live request an order
+CREATE INDEX cancellation_to_sweep ON cancellation (start_sent_at) WHERE state = 'open' AND NOT saga_known; -- the sweep
 
 CREATE TABLE idempotency_key (
   user_id     text        NOT NULL,

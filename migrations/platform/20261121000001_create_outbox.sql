@@ -81,3 +81,4 @@ COMMENT ON TABLE  outbox_parked IS 'Records that can never be published as they 
 COMMENT ON COLUMN outbox_parked.error IS 'Why; the columns before it are those of outbox';
 COMMENT ON COLUMN outbox_parked.parked_at IS 'When it was parked';
 CREATE INDEX outbox_parked_key ON outbox_parked (lane, key, id); -- the owner asks for the parked keys of its lanes
+CREATE INDEX outbox_parked_of_key ON outbox_parked (key); -- what of one saga or aggregate is parked

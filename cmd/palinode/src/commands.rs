@@ -2,20 +2,26 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use anyhow::Context;
+use palinode_lab::atlas::{ExploreOptions, RandomOptions, ReplayOptions};
 use palinode_lab::demo::{DemoOptions, Mode, Target};
 use palinode_lab::dev::DevOptions;
 use palinode_lab::local::LocalOptions;
 use palinode_lab::plans::Drawing;
-use palinode_lab::sagas::{Format, Question};
+use palinode_lab::sagas::bulk::{self, Consent};
+use palinode_lab::sagas::{Format, Question, cases};
 use palinode_lab::{
-    Gateway, GatewayPort, KafkaChoice, Tracing, atlas, dev, local, plans, sagas, server_of,
+    Gateway, GatewayPort, KafkaChoice, Tracing, atlas, conformance, dev, local, plans, sagas, samples,
+    server_of,
 };
 use palinode_messaging::{BrokerKind, Kafka};
 use palinode_telemetry::{LogFormat, init_logs};
 
 use serde_json::json;
 
-use crate::line::{self, At, Command, Demo, Dev, Lab, Migrate, Plan, Saga, Stack, Verb};
+use crate::line::{
+    self, At, Bulks, BulksCommand, Command, Demo, Dev, Explore, Lab, Migrate, Plan, Saga, Stack,
+    Start, Verb,
+};
 
 const PORT: u16 = 8080;
 
@@ -39,6 +45,7 @@ async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Demo(line) => return Box::pin(demo(line)).await,
         Command::Saga(line) => return saga(line).await,
         Command::Plan(line) => return plan(&line),
+        Command::Lab(Lab::Conform { plan, json }) => return Box::pin(conform(&plan, json)).await,
         Command::Lab(line) => return lab(&line),
         Command::Serve(_) => anyhow::bail!("serve has a runtime of its own"),
     }
@@ -55,6 +62,7 @@ async fn develop(line: Dev) -> anyhow::Result<()> {
         kafka: line.kafka,
         database_url: line.database_url,
         prefix: line.common.topic_prefix,
+        plans: line.plans,
         tracing: line
             .common
             .otlp_endpoint
@@ -134,14 +142,18 @@ fn plan(line: &Plan) -> anyhow::Result<ExitCode> {
             };
             plans::draw(&plans::plan(plan)?, drawing, &mut out)?;
         }
+        Plan::Migrate { from, to } => {
+            let (from, to) = (plans::plan(from)?, plans::plan(to)?);
+            return Ok(code(plans::migrate::show(&from, &to, &mut out)?));
+        }
         // that it could be built and resolved is half of the check
         Plan::Check { plan } => {
-            return Ok(code(atlas::explore(
-                &plans::plan(plan)?,
-                2,
-                false,
-                &mut out,
-            )?));
+            let options = ExploreOptions {
+                faults: 2,
+                ..ExploreOptions::default()
+            };
+            let plan = plans::plan(plan)?;
+            return Ok(code(atlas::explore(&plan, &options, &mut out)?));
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -150,12 +162,50 @@ fn plan(line: &Plan) -> anyhow::Result<ExitCode> {
 fn lab(line: &Lab) -> anyhow::Result<ExitCode> {
     let mut out = std::io::stdout().lock();
     let good = match line {
-        Lab::Explore { plan, faults, json } => {
-            atlas::explore(&plans::plan(plan)?, *faults, *json, &mut out)?
+        Lab::Explore(line) => explore(line, &mut out)?,
+        Lab::Replay(line) => {
+            let options = ReplayOptions {
+                scenario: line.scenario.clone(),
+                schedule: line.schedule.clone(),
+                mutant: line.mutant,
+                json: line.json,
+            };
+            atlas::replay(&samples::plan(&line.plan)?, &options, &mut out)?
         }
-        Lab::Mutants { json } => atlas::mutants(&plans::plans()?, *json, &mut out)?,
+        Lab::Random(line) => {
+            let options = RandomOptions {
+                seeds: line.seeds,
+                seed: line.seed,
+                faults: line.faults,
+                json: line.json,
+            };
+            atlas::random(&samples::plan(&line.plan)?, &options, &mut out)?
+        }
+        Lab::Conform { .. } => unreachable!("it has a database, and is run elsewhere"),
+        Lab::Mutants { only, json } => atlas::mutants(&samples::plans()?, *only, *json, &mut out)?,
     };
     Ok(code(good))
+}
+
+async fn conform(plan: &str, json: bool) -> anyhow::Result<ExitCode> {
+    let plan = plans::plan(plan)?;
+    let good = conformance::conform(&plan, json, &mut std::io::stdout()).await?;
+    Ok(code(good))
+}
+
+fn explore(line: &Explore, out: &mut impl Write) -> anyhow::Result<bool> {
+    let plan = samples::plan(&line.plan)?;
+    if line.count {
+        atlas::scenarios(&plan, line.json, out)?;
+        return Ok(true);
+    }
+    let options = ExploreOptions {
+        faults: line.faults,
+        unreduced: line.unreduced,
+        json: line.json,
+        dir: line.out.clone(),
+    };
+    atlas::explore(&plan, &options, out)
 }
 
 fn code(good: bool) -> ExitCode {
@@ -184,10 +234,21 @@ async fn saga(line: Saga) -> anyhow::Result<ExitCode> {
                 at,
             )
         }
+        Saga::Start(line) => return start(line).await,
         Saga::Show { saga, at } => (Question::Show(saga), at),
         Saga::Why { saga, at } => (Question::Why(saga), at),
         Saga::History { saga, at } => (Question::History(saga), at),
         Saga::Act(verb) => return act(&verb).await.map(|()| ExitCode::SUCCESS),
+        Saga::Bulk(line) => {
+            let (gateway, format) = asked(&line.at)?;
+            let consent = Consent::of(line.yes);
+            let mut out = std::io::stdout().lock();
+            let done = bulk::bulk(&gateway, &line.request(), consent, format, &mut out).await?;
+            return Ok(code(done));
+        }
+        Saga::Bulks(line) => return bulks(line).await,
+        Saga::Cases(line) => return ask_about_cases(line.question()).await,
+        Saga::Breakers(line) => return ask_about_cases(line.question()).await,
         Saga::Orphans { database_url } => {
             let server = server_of(&database_url);
             return Ok(code(
@@ -197,6 +258,49 @@ async fn saga(line: Saga) -> anyhow::Result<ExitCode> {
     };
     let (gateway, format) = asked(&at)?;
     sagas::answer(&gateway, &question, format, &mut std::io::stdout().lock()).await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn start(line: Start) -> anyhow::Result<ExitCode> {
+    let plan = plans::plan(&line.plan)?;
+    anyhow::ensure!(
+        line.plan == plan.name(),
+        "a new saga runs the version of its plan that is current: say {}, without a version",
+        plan.name()
+    );
+    let (gateway, format) = asked(&line.at)?;
+    let start = sagas::Start {
+        plan: plan.name().to_owned(),
+        message: plan.input().to_owned(),
+        key: line.key,
+        input: line.input,
+        wait: line.wait,
+    };
+    let mut out = std::io::stdout().lock();
+    Ok(code(
+        sagas::start(&gateway, &start, format, &mut out).await?,
+    ))
+}
+
+async fn bulks(line: Bulks) -> anyhow::Result<ExitCode> {
+    let (question, at) = match line.command {
+        None => {
+            let limit = line.limit;
+            (bulk::Question::List { limit }, line.at)
+        }
+        Some(BulksCommand::Show(line)) => (bulk::Question::Show(line.bulk), line.at),
+        Some(BulksCommand::Run(line)) => (bulk::Question::Run(line.bulk), line.at),
+        Some(BulksCommand::Stop(line)) => (bulk::Question::Stop(line.bulk), line.at),
+    };
+    let (gateway, format) = asked(&at)?;
+    let mut out = std::io::stdout().lock();
+    let done = bulk::answer(&gateway, &question, format, &mut out).await?;
+    Ok(code(done))
+}
+
+async fn ask_about_cases((question, at): (cases::Question, At)) -> anyhow::Result<ExitCode> {
+    let (gateway, format) = asked(&at)?;
+    cases::answer(&gateway, &question, format, &mut std::io::stdout().lock()).await?;
     Ok(ExitCode::SUCCESS)
 }
 

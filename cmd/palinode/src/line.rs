@@ -1,12 +1,13 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use palinode_lab::atlas::Mutant;
 use palinode_lab::part;
-use palinode_service::{Config, Part};
+use palinode_service::{Config, Part, PlanVersion};
 
 mod saga;
 
-pub(crate) use saga::{At, Saga, Verb};
+pub(crate) use saga::{At, Bulks, BulksCommand, Saga, Start, Verb};
 
 /// Palinode: orders as sagas that can take back what they have done.
 #[derive(Debug, Parser)]
@@ -57,6 +58,14 @@ pub(crate) enum Plan {
         /// Its name, or name@version
         plan: String,
     },
+    /// Show which sagas of one version could go on under another. Exit code 0 only when all could
+    #[command(after_help = "Example:\n  palinode plan migrate place-order@1 place-order@2")]
+    Migrate {
+        /// The version that they have, such as place-order@1
+        from: String,
+        /// The version that they would have
+        to: String,
+    },
     /// Draw a plan
     #[command(after_help = "Example:\n  palinode plan draw place-order --as dot | dot -Tsvg")]
     Draw {
@@ -82,29 +91,122 @@ pub(crate) enum Drawing {
 #[command(after_help = "Example:\n  palinode lab explore place-order")]
 pub(crate) enum Lab {
     /// Go through everything that can become of a plan, with faults at every place
+    Explore(Explore),
+    /// Let one thing happen again, moment by moment
+    Replay(Replay),
+    /// Draw long runs with many faults
+    Random(Random),
+    /// Play what was simulated on the real orchestrator and a real participant, on PostgreSQL
     #[command(after_help = "Example:
-  palinode lab explore place-order --faults 2 --json
+  palinode lab conform place-order --json
 
-The engine and the guard are those that run sagas; participants, broker, clock and crashes are
-simulated. Budgets are shortened to a few attempts. Exit code 0 only when nothing is violated,
-every planned fault was reached and every transition made.")]
-    Explore {
+Every path that one fault can lead to, and every scenario, event by event. Exit code 0 only when
+state, history, guard rows, messages and ledger are after each event what the simulation has.")]
+    Conform {
         /// Its name, or name@version
         plan: String,
-        /// Faults at the same time, at the most
-        #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(0..=3))]
-        faults: u8,
         /// End with one JSON object on a line of its own
         #[arg(long)]
         json: bool,
     },
     /// Plant bugs in the simulated world, and see whether each is found
-    #[command(after_help = "Example:\n  palinode lab mutants --json")]
+    #[command(after_help = "Examples:
+  palinode lab mutants --json
+  palinode lab mutants --only no-tombstone")]
     Mutants {
+        /// One of them
+        #[arg(long, value_name = "BUG", value_parser = mutant)]
+        only: Option<Mutant>,
         /// End with one JSON object on a line of its own
         #[arg(long)]
         json: bool,
     },
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  palinode lab explore place-order --faults 2 --json
+  palinode lab explore place-order --out ./atlas
+  palinode lab explore parallel
+
+Plans are those of this release and, for the lab only, `parallel`. The engine and the guard are
+those that run sagas; participants, broker, clock and crashes are simulated. Budgets are shortened
+to a few attempts. Exit code 0 only when nothing is violated, every planned fault was reached and,
+with two faults, every transition made.")]
+pub(crate) struct Explore {
+    /// Its name, or name@version
+    pub(crate) plan: String,
+    /// Faults at the same time, at the most
+    #[arg(long, visible_alias = "k", default_value_t = 2,
+          value_parser = clap::value_parser!(u8).range(0..=3))]
+    pub(crate) faults: u8,
+    /// Only say how many scenarios there are, by part
+    #[arg(long, conflicts_with_all = ["out", "unreduced"])]
+    pub(crate) count: bool,
+    /// Write report.html, report.json, junit.xml and paths.mmd into this folder
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    /// Without what makes the search small: a timer may also come before a message
+    #[arg(long = "no-reduction")]
+    pub(crate) unreduced: bool,
+    /// End with one JSON object on a line of its own
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  palinode lab replay place-order charge-payment/forward/P8/crash
+  palinode lab replay place-order reserve-stock/forward/failed+open-order/backward/never
+  palinode lab replay place-order none
+
+The shortest schedule with exactly these faults; `palinode lab explore --count --json` lists the
+scenarios. Exit code 0 only when nothing is violated.")]
+pub(crate) struct Replay {
+    /// Its name, or name@version
+    pub(crate) plan: String,
+    /// A scenario, or faults joined by `+`, or `none`
+    pub(crate) scenario: String,
+    /// Exactly these events, as a violation names them
+    #[arg(long, value_name = "EVENTS")]
+    pub(crate) schedule: Option<String>,
+    /// In a world with this planted bug
+    #[arg(long, value_name = "BUG", value_parser = mutant)]
+    pub(crate) mutant: Option<Mutant>,
+    /// End with one JSON object on a line of its own
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:
+  palinode lab random place-order --seeds 10000 --faults 8
+
+Each run takes any order of events and up to so many faults, and then has to come to rest. Its seed
+gives the same run again. Exit code 0 only when nothing is violated.")]
+pub(crate) struct Random {
+    /// Its name, or name@version
+    pub(crate) plan: String,
+    /// How many runs
+    #[arg(long, default_value_t = 1_000,
+          value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
+    pub(crate) seeds: u64,
+    /// The first seed; the others follow
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// Faults in a run, at the most
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(0..=1_000))]
+    pub(crate) faults: u32,
+    /// End with one JSON object on a line of its own
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+fn mutant(word: &str) -> Result<Mutant, String> {
+    Mutant::named(word).ok_or_else(|| {
+        let words = Mutant::ALL.map(Mutant::word);
+        format!("there are: {}", words.join(", "))
+    })
 }
 
 #[derive(Debug, Args)]
@@ -129,6 +231,9 @@ pub(crate) struct Dev {
     /// Use this PostgreSQL server, on which databases `palinode_<area>` may be created
     #[arg(long, value_name = "URL", conflicts_with = "data_dir")]
     pub(crate) database_url: Option<String>,
+    /// The version of a plan that new sagas run; may be repeated [default: the one that is current]
+    #[arg(long = "plan", value_name = "NAME@VERSION")]
+    pub(crate) plans: Vec<PlanVersion>,
     #[command(flatten)]
     pub(crate) common: Common,
 }
@@ -158,8 +263,8 @@ pub(crate) struct Common {
 
 The databases and topics must be there: run `palinode migrate` before. Ends with 0 on SIGTERM.")]
 pub(crate) struct Serve {
-    /// order, inventory, payment, shipping, orchestrator, cardprocessor, gateway, relay
-    #[arg(required = true, value_name = "SERVICE", value_parser = service_name)]
+    #[arg(required = true, value_name = "SERVICE", value_parser = service_name,
+          help = services().join(", "))]
     pub(crate) services: Vec<String>,
     #[command(flatten)]
     pub(crate) config: Box<Config>,
@@ -171,8 +276,15 @@ impl Serve {
     }
 }
 
+fn services() -> Vec<&'static str> {
+    palinode_service::SERVICES
+        .iter()
+        .map(|spec| spec.name)
+        .collect()
+}
+
 fn service_name(name: &str) -> Result<String, String> {
-    let names = palinode_service::SERVICES.map(|spec| spec.name);
+    let names = services();
     if names.contains(&name) {
         Ok(name.to_owned())
     } else {

@@ -3,7 +3,7 @@ use std::time::Duration;
 use palinode_db::Db;
 use palinode_values::{Coded, ErrorCode};
 
-use crate::domain::{self, Asked, Charge, ChargeStands, Processed, Refund};
+use crate::domain::{self, Asked, Charge, ChargeStands, Outcome, Processed, Refund};
 use crate::store;
 
 const SLOW_ANSWER: Duration = Duration::from_millis(300);
@@ -49,12 +49,14 @@ pub(crate) async fn charge(db: &Db, charge: Charge) -> Result<Processed, Error> 
     Ok(processed)
 }
 
-/// Pays a charge back, or tells what came of it the first time.
+/// Pays a charge back, or tells that it was paid back under this key. What was declined is decided
+/// anew: nothing has moved, and a card that was closed may be open again.
 pub(crate) async fn refund(db: &Db, refund: Refund) -> Result<Processed, Error> {
     let asked = Asked::Refund {
         charge_key: refund.charge_key.clone(),
     };
-    if store::find(db, &refund.key).await?.is_none() {
+    let known = store::find(db, &refund.key).await?;
+    if known.is_none_or(|known| known.outcome != Outcome::Approved) {
         db.run_tx("cardprocessor.refund", async |mut tx| {
             let charge = store::lock_charge(&mut tx, &refund.charge_key).await?;
             let amount = match charge {

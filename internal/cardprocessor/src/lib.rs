@@ -4,7 +4,8 @@
 //! own, commits by itself, and knows nothing of sagas.
 //! Owns: the table `processed` in a database without the platform's tables. No topics.
 //! Rooms: `domain` (what is approved), `store`, `app`, `convert`, `rpc`, `wiring`.
-//! Invariants: one record a key, whatever is repeated or raced; a charge is paid back once.
+//! Invariants: one record a key, whatever is repeated or raced, and only a refund that was declined
+//! is ever decided anew; a charge is paid back once.
 //! Not here: cards. A token tells the outcome.
 
 mod app;

@@ -108,7 +108,7 @@ pub(crate) async fn lock_charge(tx: &mut Tx, charge_key: &str) -> Result<ChargeS
     })
 }
 
-/// Records a refund, unless its key is known.
+/// Records a refund, unless its key is known for one that was approved, or for something else.
 pub(crate) async fn insert_refund(
     tx: &mut Tx,
     refund: &Refund,
@@ -121,7 +121,11 @@ pub(crate) async fn insert_refund(
            (idempotency_key, kind, charge_key, amount_minor, currency, outcome, reference,
             decline_code)
          VALUES ($1, 'refund', $2, $3, $4, $5, $6, $7)
-         ON CONFLICT (idempotency_key) DO NOTHING",
+         ON CONFLICT (idempotency_key) DO UPDATE
+            SET amount_minor = excluded.amount_minor, currency = excluded.currency,
+                outcome = excluded.outcome, decline_code = excluded.decline_code
+          WHERE (processed.kind, processed.charge_key, processed.outcome)
+              = ('refund', excluded.charge_key, 'declined')",
         refund.key,
         refund.charge_key,
         amount.map(|amount| amount.minor),

@@ -4,47 +4,62 @@ use sqlx::migrate::Migrator;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions, Connection};
 
+use crate::partition::make_ahead;
 use crate::{Db, Error};
 
-/// A database of the platform: each service owns one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Area {
+/// Makes the areas of one line each: the area, and the folder of its migrations.
+macro_rules! areas {
+    ($($(#[$doc:meta])* $area:ident = $folder:literal,)*) => {
+        /// A database of the platform: each service owns one.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum Area {
+            $($(#[$doc])* $area,)*
+        }
+
+        impl Area {
+            /// Every area.
+            pub const ALL: [Self; [$(Self::$area),*].len()] = [$(Self::$area),*];
+
+            fn folder(self) -> &'static str {
+                match self {
+                    $(Self::$area => $folder,)*
+                }
+            }
+
+            /// The migrations of its folder.
+            fn own(self) -> &'static Migrator {
+                match self {
+                    $(Self::$area => {
+                        static OWN: Migrator = sqlx::migrate!($folder);
+                        &OWN
+                    })*
+                }
+            }
+        }
+    };
+}
+
+areas! {
     /// The orchestrator's: sagas and their history.
-    Saga,
+    Saga = "../../migrations/saga",
     /// Orders and offers.
-    Order,
+    Order = "../../migrations/order",
     /// Stock and reservations.
-    Inventory,
+    Inventory = "../../migrations/inventory",
     /// Wallets, payments and the ledger.
-    Payment,
+    Payment = "../../migrations/payment",
     /// Shipments.
-    Shipping,
+    Shipping = "../../migrations/shipping",
     /// The simulated external card processor.
-    CardProcessor,
+    CardProcessor = "../../migrations/cardprocessor",
 }
 
 impl Area {
-    /// Every area.
-    pub const ALL: [Self; 6] = [
-        Self::Saga,
-        Self::Order,
-        Self::Inventory,
-        Self::Payment,
-        Self::Shipping,
-        Self::CardProcessor,
-    ];
-
     /// The area's name, as in `migrations/<name>`.
     #[must_use]
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Saga => "saga",
-            Self::Order => "order",
-            Self::Inventory => "inventory",
-            Self::Payment => "payment",
-            Self::Shipping => "shipping",
-            Self::CardProcessor => "cardprocessor",
-        }
+        let folder = self.folder();
+        folder.rsplit('/').next().unwrap_or(folder)
     }
 
     /// The name of its database: `palinode_<name>`.
@@ -63,26 +78,12 @@ impl Area {
     /// refuse each other's versions.
     fn migrator(self) -> Migrator {
         static PLATFORM: Migrator = sqlx::migrate!("../../migrations/platform");
-        static SAGA: Migrator = sqlx::migrate!("../../migrations/saga");
-        static ORDER: Migrator = sqlx::migrate!("../../migrations/order");
-        static INVENTORY: Migrator = sqlx::migrate!("../../migrations/inventory");
-        static PAYMENT: Migrator = sqlx::migrate!("../../migrations/payment");
-        static SHIPPING: Migrator = sqlx::migrate!("../../migrations/shipping");
-        static CARD_PROCESSOR: Migrator = sqlx::migrate!("../../migrations/cardprocessor");
-        let own = match self {
-            Self::Saga => &SAGA,
-            Self::Order => &ORDER,
-            Self::Inventory => &INVENTORY,
-            Self::Payment => &PAYMENT,
-            Self::Shipping => &SHIPPING,
-            Self::CardProcessor => &CARD_PROCESSOR,
-        };
         let platform = if self.has_outbox() {
             PLATFORM.migrations.as_ref()
         } else {
             &[]
         };
-        let mut migrations: Vec<_> = platform.iter().chain(own.iter()).cloned().collect();
+        let mut migrations: Vec<_> = platform.iter().chain(self.own().iter()).cloned().collect();
         migrations.sort_by_key(|m| m.version);
         Migrator::with_migrations(migrations)
     }
@@ -135,6 +136,15 @@ pub enum MigrateError {
         #[source]
         source: sqlx::migrate::MigrateError,
     },
+    /// Its tables cannot be partitioned.
+    #[error("the days of the tables of {area} cannot be made")]
+    Partitions {
+        /// Which.
+        area: &'static str,
+        /// The cause.
+        #[source]
+        source: Error,
+    },
     /// The schema is another one than this program was built for.
     #[error(
         "the database of {area} has schema version {found}, this program needs {needed}: run \
@@ -168,6 +178,13 @@ pub async fn migrate(url: &str, area: Area) -> Result<(), MigrateError> {
             area: area.name(),
             source,
         })?;
+    if area.has_outbox() {
+        let made = make_ahead(&mut connection).await;
+        made.map_err(|source| MigrateError::Partitions {
+            area: area.name(),
+            source,
+        })?;
+    }
     connection.close().await.map_err(connect)
 }
 

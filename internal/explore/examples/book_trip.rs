@@ -77,19 +77,14 @@ fn main() -> ExitCode {
         }
     };
     println!("{}", plan.mermaid());
-    let report = explore(&plan);
-    println!("{} worlds, {} paths", report.states, report.paths);
+    let report = explore(&plan).run();
+    println!("{} states, {} paths", report.states, report.paths.len());
     for (name, ending) in &report.endings {
-        println!("\n{name}, with {} faults at least:", ending.faults);
-        for line in &ending.example {
-            println!("    {line}");
-        }
+        let example = &ending.example;
+        println!("\n{name}, at the least by {}:\n{example}", example.scenario);
     }
     for violation in &report.violations {
-        println!("\nVIOLATED {}: {}", violation.invariant, violation.words);
-        for line in &violation.trace {
-            println!("    {line}");
-        }
+        println!("\nVIOLATED {violation}");
     }
     if report.is_good() {
         ExitCode::SUCCESS

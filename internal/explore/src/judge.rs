@@ -1,11 +1,17 @@
 use std::fmt;
+use std::sync::Arc;
 
 use palinode_saga::{
     Claim, DbTime, Direction, Effect, Plan, Standing, Status, StepKind, StepState, Transition,
     accepted, ledger,
 };
 
-use crate::world::World;
+use crate::fault::Fault;
+use crate::moment::{Event, Moment, Rules, Stepped, leg_of};
+use crate::mutant::Mutant;
+use crate::schedule::Schedule;
+use crate::view::View;
+use crate::wire::What;
 
 /// What must hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -28,11 +34,19 @@ pub enum Invariant {
     Hold,
     /// Every saga that needs attention accepts a verb.
     Verb,
+    /// A message that was committed is under way until somebody has it, and no other is.
+    Messages,
+    /// The head is written on the version that was read: each transition once, none lost.
+    History,
+    /// What is told of an end is what the saga is, once.
+    Honest,
+    /// One of the user's own.
+    Own(&'static str),
 }
 
 impl Invariant {
-    /// Every one.
-    pub const ALL: [Self; 9] = [
+    /// Every one that holds for every plan.
+    pub const ALL: [Self; 12] = [
         Self::Liveness,
         Self::OneEffect,
         Self::OneFlip,
@@ -42,6 +56,9 @@ impl Invariant {
         Self::Ended,
         Self::Hold,
         Self::Verb,
+        Self::Messages,
+        Self::History,
+        Self::Honest,
     ];
 
     /// One word for it.
@@ -57,6 +74,10 @@ impl Invariant {
             Self::Ended => "ended",
             Self::Hold => "hold",
             Self::Verb => "verb",
+            Self::Messages => "messages",
+            Self::History => "history",
+            Self::Honest => "honest",
+            Self::Own(name) => name,
         }
     }
 }
@@ -75,17 +96,71 @@ pub struct Violation {
     /// What was found.
     pub words: String,
     /// Everything that happened, in order.
-    pub trace: Vec<String>,
+    pub schedule: Schedule,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}: {}", self.invariant, self.words)?;
+        write!(f, "{}", self.schedule)
+    }
+}
+
+/// An invariant of the user's own, over what is at one moment.
+#[derive(Clone)]
+pub(crate) struct Own {
+    pub(crate) name: &'static str,
+    pub(crate) check: Arc<Check>,
+}
+
+type Check = dyn Fn(&View<'_>) -> Result<(), String> + Send + Sync;
+
+impl fmt::Debug for Own {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
 }
 
 type Verdict = Result<(), (Invariant, String)>;
 
-/// What must hold of every world.
-pub(crate) fn state(plan: &Plan, world: &World) -> Verdict {
+/// Everything that an event has violated.
+pub(crate) fn violated(
+    rules: &Rules,
+    own: &[Own],
+    before: &Moment,
+    event: Event,
+    stepped: &Stepped,
+) -> Vec<(Invariant, String)> {
+    let plan = &rules.plan;
+    let after = &stepped.after;
+    let engine = stepped.engine.as_ref().map(|(_, transition)| transition);
+    let of_engine = engine.map_or(Ok(()), |done| transition(plan, before, after, done));
+    let verdicts = [
+        of_engine,
+        messages(plan, before, event, after, engine),
+        history(before, after),
+        state(rules, after),
+    ];
+    let mut violated: Vec<_> = verdicts.into_iter().filter_map(Result::err).collect();
+    let view = View {
+        plan,
+        moment: after,
+    };
+    for own in own {
+        if let Err(words) = (own.check)(&view) {
+            violated.push((Invariant::Own(own.name), words));
+        }
+    }
+    violated
+}
+
+/// What must hold of every moment.
+fn state(rules: &Rules, world: &Moment) -> Verdict {
+    let plan = &rules.plan;
     let name = |step: usize| &plan.steps()[step].name;
     for (step, site) in world.sites.iter().enumerate() {
-        if site.done > 1 || site.undone > site.done {
-            let (done, undone) = (site.done, site.undone);
+        let (done, undone) = (site.now.done, site.now.undone);
+        if done > 1 || undone > done {
             let words = format!(
                 "{} happened {done} times, was taken back {undone}",
                 name(step)
@@ -99,16 +174,14 @@ pub(crate) fn state(plan: &Plan, world: &World) -> Verdict {
     if live && !wakes && state.hold.is_none() {
         return Err((Invariant::Liveness, "nothing wakes it".to_owned()));
     }
-    let there = |step: usize| world.sites[step].done > world.sites[step].undone;
-    for (step, spec) in plan.steps().iter().enumerate() {
+    let there = |step: usize| world.sites[step].is_there();
+    let steps = plan.steps().iter().enumerate();
+    // a query leaves nothing behind
+    for (step, _) in steps.filter(|(_, spec)| spec.kind != StepKind::ReadOnly) {
         let happened = there(step);
         let wrong = match state.status {
             Status::Compensated => happened,
-            Status::Completed => {
-                !happened
-                    && spec.kind != StepKind::ReadOnly
-                    && state.steps[step] != StepState::Waived
-            }
+            Status::Completed => !happened && state.steps[step] != StepState::Waived,
             _ => false,
         };
         if wrong {
@@ -118,16 +191,17 @@ pub(crate) fn state(plan: &Plan, world: &World) -> Verdict {
         }
     }
     if world.rests() {
-        rest(plan, world)?;
+        rest(rules, world)?;
     }
     Ok(())
 }
 
-fn rest(plan: &Plan, world: &World) -> Verdict {
+fn rest(rules: &Rules, world: &Moment) -> Verdict {
+    let plan = &rules.plan;
     for entry in ledger(plan, &world.state) {
-        let there = world.sites[entry.step].done > world.sites[entry.step].undone;
+        let there = world.sites[entry.step].is_there();
         let wrong = match entry.standing {
-            Standing::Done => !there,
+            Standing::Done => !there && !undone_unheard(world, entry.step),
             Standing::None | Standing::Netted | Standing::Owed => there,
             Standing::Unknown | Standing::Waived => false,
         };
@@ -147,19 +221,25 @@ fn rest(plan: &Plan, world: &World) -> Verdict {
     }
     let open =
         matches!(world.state.status, Status::NeedsAttention(_)) && world.state.closed.is_none();
-    if open && accepted(plan, &world.state, world.now).is_empty() {
+    let deaf = rules.mutant == Some(Mutant::Deaf);
+    if open && (deaf || accepted(plan, &world.state, world.now).is_empty()) {
         return Err((Invariant::Verb, "no verb is accepted".to_owned()));
     }
     Ok(())
 }
 
+/// Who refused to undo may have done so for a repeat, whose answer is lost: what is listed is then
+/// gone, and whoever looks finds that.
+fn undone_unheard(world: &Moment, step: usize) -> bool {
+    let refused = matches!(
+        world.state.steps[step],
+        StepState::Stuck { refused: true, .. }
+    );
+    refused && world.sites[step].now.undone > 0
+}
+
 /// What must hold of every transition of the engine.
-pub(crate) fn transition(
-    plan: &Plan,
-    before: &World,
-    after: &World,
-    transition: &Transition,
-) -> Verdict {
+fn transition(plan: &Plan, before: &Moment, after: &Moment, transition: &Transition) -> Verdict {
     let name = |step: usize| plan.steps()[step].name.clone();
     let (was, is) = (&before.state, &after.state);
     if was.is_terminal() && (was != is || !transition.effects.is_empty()) {
@@ -168,6 +248,7 @@ pub(crate) fn transition(
             format!("{:?} became {:?}", was.status, is.status),
         ));
     }
+    honest(was.status, is.status, transition)?;
     if was.cause.is_some() && was.cause != is.cause {
         return Err((Invariant::OneFlip, "it goes forward again".to_owned()));
     }
@@ -194,12 +275,165 @@ pub(crate) fn transition(
     Ok(())
 }
 
-fn undo_is_due(plan: &Plan, world: &World, step: usize) -> Verdict {
+/// An end is told when it is reached, and no other.
+fn honest(was: Status, is: Status, transition: &Transition) -> Verdict {
+    let told = |effect: &Effect| match effect {
+        Effect::Emit(ended) => Some(ended.status),
+        Effect::Send(_) => None,
+    };
+    let told: Vec<Status> = transition.effects.iter().filter_map(told).collect();
+    let ended = matches!(
+        is,
+        Status::Completed | Status::Compensated | Status::NeedsAttention(_)
+    );
+    if told.iter().any(|status| *status != is) || (ended && was != is && told.is_empty()) {
+        return Err((
+            Invariant::Honest,
+            format!("it is {is:?}, and {told:?} is told"),
+        ));
+    }
+    Ok(())
+}
+
+/// The head is written on the version that was read.
+fn history(before: &Moment, after: &Moment) -> Verdict {
+    if after.version == before.version || after.version == before.version + 1 {
+        return Ok(());
+    }
+    let words = format!(
+        "version {} is written over {}",
+        after.version, before.version
+    );
+    Err((Invariant::History, words))
+}
+
+/// Nothing that was committed is lost, and nothing is sent that was not.
+fn messages(
+    plan: &Plan,
+    before: &Moment,
+    event: Event,
+    after: &Moment,
+    transition: Option<&Transition>,
+) -> Verdict {
+    let mut fresh: Vec<&What> = after.wire.iter().map(|message| &message.what).collect();
+    let mut gone = Vec::new();
+    for message in &before.wire {
+        match fresh.iter().position(|what| same(what, &message.what)) {
+            Some(at) => {
+                fresh.swap_remove(at);
+            }
+            None => gone.push(message),
+        }
+    }
+    let taken = match event {
+        Event::Arrives(at) => Some(at),
+        Event::Goes(site, at) => at.filter(|_| takes(site.fault)),
+        Event::TimePasses | Event::TimerFirst | Event::Resumes => None,
+    };
+    let taken = taken.and_then(|at| before.wire.get(at));
+    let lost = gone
+        .iter()
+        .find(|message| !taken.is_some_and(|taken| same(&taken.what, &message.what)));
+    if let Some(lost) = lost {
+        let words = format!("nobody will hear of this: {}", lost.words(plan));
+        return Err((Invariant::Messages, words));
+    }
+    let effects = transition.map_or(&[][..], |transition| &transition.effects);
+    let mut sent: Vec<What> = effects.iter().filter_map(command).collect();
+    for what in fresh {
+        let is_copy = before.wire.iter().any(|message| same(&message.what, what));
+        match sent.iter().position(|sent| sent == what) {
+            Some(at) => {
+                sent.swap_remove(at);
+            }
+            None if matches!(what, What::Command { .. }) && !is_copy => {
+                return Err((
+                    Invariant::Messages,
+                    "a command is sent by nobody".to_owned(),
+                ));
+            }
+            None => {}
+        }
+    }
+    if sent.is_empty() {
+        Ok(())
+    } else {
+        Err((Invariant::Messages, "a command is not sent".to_owned()))
+    }
+}
+
+fn command(effect: &Effect) -> Option<What> {
+    match effect {
+        Effect::Send(command) => Some(What::Command {
+            leg: leg_of(command),
+            attempt: command.attempt,
+        }),
+        Effect::Emit(_) => None,
+    }
+}
+
+/// Whether two messages are the same; what a stopped orchestrator has read is an answer.
+fn same(one: &What, other: &What) -> bool {
+    match (one, other) {
+        (
+            What::Stale {
+                leg,
+                attempt,
+                answer,
+                ..
+            },
+            What::Reply {
+                leg: of,
+                attempt: number,
+                answer: said,
+            },
+        )
+        | (
+            What::Reply {
+                leg,
+                attempt,
+                answer,
+            },
+            What::Stale {
+                leg: of,
+                attempt: number,
+                answer: said,
+                ..
+            },
+        ) => leg == of && attempt == number && answer == said,
+        _ => one == other,
+    }
+}
+
+/// Whether the fault takes its message away.
+fn takes(fault: Fault) -> bool {
+    matches!(
+        fault,
+        Fault::TimerCrash
+            | Fault::Transient
+            | Fault::Failed
+            | Fault::Pending
+            | Fault::CalledTwice
+            | Fault::ErrorAfter
+            | Fault::Never
+            | Fault::Slow
+            | Fault::Drop
+            | Fault::AnswerDrop
+            | Fault::Forgotten
+    )
+}
+
+fn undo_is_due(plan: &Plan, world: &Moment, step: usize) -> Verdict {
     let name = |step: usize| plan.steps()[step].name.clone();
     for (other, spec) in plan.steps().iter().enumerate() {
         let settled = is_settled(&world.state.steps[other]);
-        if spec.kind == StepKind::Pivot && !settled {
-            let words = format!("{} is taken back while {} is out", name(step), name(other));
+        let happened = !settled || world.sites[other].is_there();
+        if spec.kind == StepKind::Pivot && happened {
+            let words = format!(
+                "{} is taken back while {} may have happened",
+                name(step),
+                name(other)
+            );
             return Err((Invariant::PastPivot, words));
         }
     }

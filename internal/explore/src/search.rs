@@ -1,184 +1,228 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use palinode_saga::{Plan, State, Transition};
+use palinode_saga::{State, StepState};
 
-use crate::fault::{Site, sites};
-use crate::judge::{self, Invariant, Violation};
-use crate::moves::{self, Move};
-use crate::mutant::Mutant;
-use crate::report::{Ending, Report};
-use crate::world::{Event, World, shortened};
+use crate::fault::Site;
+use crate::judge::{self, Invariant, Own, Violation};
+use crate::moment::{Event, Moment, Rules, Stepped};
+use crate::moves::Move;
+use crate::recovery;
+use crate::schedule::Schedule;
 
-/// Worlds of one search at the most: some 400 bytes each.
-const WORLDS_MAX: usize = 4_000_000;
+/// Moments of one search at the most: some 200 bytes each, and 1,000 while one waits to be
+/// looked at.
+const MOMENTS_MAX: usize = 6_000_000;
 
-/// Explores a plan with one and with two faults at a time.
-#[must_use]
-pub fn explore(plan: &Plan) -> Report {
-    Explorer::new(plan).run()
+/// What is searched for.
+#[derive(Debug)]
+pub(crate) struct Goal<'g> {
+    pub(crate) rules: &'g Rules,
+    pub(crate) own: &'g [Own],
+    /// Faults that strike once each; what has not met all of them is no end.
+    pub(crate) must: &'g [Site],
+    /// Faults that may strike, any of them any number of times.
+    pub(crate) may: &'g [Site],
+    /// So many of these at the most.
+    pub(crate) at_once: u8,
+    /// When it ends before it has been everywhere.
+    pub(crate) until: Option<Until>,
+    /// Whether equal moments that were reached by other paths are other moments. Then a saga
+    /// that never comes to rest has moments without end.
+    pub(crate) by_path: bool,
+    /// Whether what is stored is read again at each moment, with nothing else left.
+    pub(crate) recovers: bool,
 }
 
-/// An exploration to be run.
-#[derive(Debug, Clone)]
-pub struct Explorer {
-    plan: Plan,
-    faults: u8,
-    mutant: Option<Mutant>,
-    stop_at_first: bool,
+/// When a search ends before it has been everywhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Until {
+    /// This is violated.
+    Violated(Invariant),
+    /// It has come to rest, once.
+    Rest,
 }
 
-struct Node {
-    world: World,
+/// Breadth first, by the number of faults and then by length.
+#[derive(Debug)]
+pub(crate) struct Search<'g> {
+    pub(crate) goal: Goal<'g>,
+    pub(crate) nodes: Vec<Node>,
+    seen: HashMap<u128, u32>,
+    /// Steps without a fault: from, to.
+    free: Vec<(u32, u32)>,
+    pub(crate) fired: HashSet<Site>,
+    pub(crate) moves: BTreeSet<(usize, Move)>,
+    pub(crate) violations: BTreeMap<Invariant, Violation>,
+    /// Whether it has come to rest, once.
+    ended: bool,
+    /// True when there were more moments than are kept.
+    pub(crate) cut: bool,
+}
+
+/// A moment that was seen, and how it was reached first.
+#[derive(Debug)]
+pub(crate) struct Node {
     parent: u32,
     event: Option<Event>,
     /// Digest of the sequence of the saga's states so far.
-    path: u64,
+    pub(crate) path: u64,
+    /// Which of the faults that must strike have struck.
+    met: u16,
+    /// Faults, of those that may strike.
+    pub(crate) spent: u8,
+    /// Events so far.
+    pub(crate) length: u32,
+    /// Whether nothing happens by itself any more.
+    rests: bool,
+    /// How it ended, if it rests and has met what it must.
+    pub(crate) end: Option<&'static str>,
 }
 
-impl Explorer {
-    /// Of that plan, with up to two faults. Its budgets are shortened: what is given up after a day
-    /// is given up after a few attempts.
-    #[must_use]
-    pub fn new(plan: &Plan) -> Self {
-        Self {
-            plan: shortened(plan),
-            faults: 2,
-            mutant: None,
-            stop_at_first: false,
+/// By length of the schedule, so that the shortest come first.
+#[derive(Debug, Default)]
+struct Queue(BTreeMap<u32, VecDeque<(u32, Moment)>>);
+
+impl Queue {
+    fn push(&mut self, length: u32, at: u32, moment: Moment) {
+        let of_length = self.0.entry(length).or_default();
+        of_length.push_back((at, moment));
+    }
+
+    fn pop(&mut self) -> Option<(u32, Moment)> {
+        let mut first = self.0.first_entry()?;
+        let next = first.get_mut().pop_front();
+        if first.get().is_empty() {
+            first.remove();
         }
+        next
     }
+}
 
-    /// With up to `faults` at the same time.
-    #[must_use]
-    pub fn faults(mut self, faults: u8) -> Self {
-        self.faults = faults;
-        self
-    }
-
-    /// In a world with a planted bug; the search stops at the first violation.
-    #[must_use]
-    pub fn mutant(mut self, mutant: Mutant) -> Self {
-        self.mutant = Some(mutant);
-        self.stop_at_first = true;
-        self
-    }
-
-    /// Searches breadth first, by the number of faults and then by length.
-    #[must_use]
-    pub fn run(&self) -> Report {
-        let planned = sites(&self.plan);
-        let mut search = Search {
-            explorer: self,
+impl<'g> Search<'g> {
+    pub(crate) fn run(goal: Goal<'g>) -> Self {
+        let mut search = Self {
+            goal,
             nodes: Vec::new(),
             seen: HashMap::new(),
             free: Vec::new(),
             fired: HashSet::new(),
             moves: BTreeSet::new(),
             violations: BTreeMap::new(),
+            ended: false,
+            cut: false,
         };
-        let cut = search.all(&planned);
-        search.report(&planned, cut)
-    }
-}
-
-struct Search<'e> {
-    explorer: &'e Explorer,
-    nodes: Vec<Node>,
-    seen: HashMap<u128, u32>,
-    /// Steps without a fault: from, to.
-    free: Vec<(u32, u32)>,
-    fired: HashSet<Site>,
-    moves: BTreeSet<(usize, Move)>,
-    violations: BTreeMap<Invariant, Violation>,
-}
-
-impl Search<'_> {
-    fn plan(&self) -> &Plan {
-        &self.explorer.plan
+        if search.everywhere() {
+            search.lassos();
+        }
+        search
     }
 
-    fn all(&mut self, planned: &[Site]) -> bool {
-        let (world, _) = World::start(self.plan(), self.explorer.faults, self.explorer.mutant);
-        self.note_moves(&State::new(self.plan()), &world.state);
-        self.seen.insert(world.digest(), 0);
+    /// False when it ended before it had been everywhere.
+    fn everywhere(&mut self) -> bool {
+        let rules = self.goal.rules;
+        let start = Moment::start(rules);
+        self.seen.insert(key(start.digest(rules), 0, 0), 0);
         self.nodes.push(Node {
-            world,
             parent: 0,
             event: None,
             path: 0,
+            met: 0,
+            spent: 0,
+            length: 0,
+            rests: false,
+            end: None,
         });
         // one queue for each number of faults spent: what needs fewer comes first
-        let mut queues: Vec<VecDeque<u32>> =
-            vec![VecDeque::new(); usize::from(self.explorer.faults) + 1];
-        queues[0].push_back(0);
+        let levels = 0..=self.goal.at_once;
+        let mut queues: Vec<Queue> = levels.map(|_| Queue::default()).collect();
+        queues[0].push(0, 0, start);
         for spent in 0..queues.len() {
-            while let Some(at) = queues[spent].pop_front() {
-                if self.nodes.len() > WORLDS_MAX {
-                    return true;
-                }
-                if self.explorer.stop_at_first && !self.violations.is_empty() {
+            while let Some((at, moment)) = queues[spent].pop() {
+                if self.nodes.len() > MOMENTS_MAX {
+                    self.cut = true;
                     return false;
                 }
-                let world = self.nodes[at as usize].world.clone();
-                for event in world.free(self.plan()) {
-                    if let Some(to) = self.step(at, &world, event, &mut queues[spent]) {
+                for event in moment.free(rules) {
+                    if let Some(to) = self.step(at, &moment, event, &mut queues[spent]) {
                         self.free.push((at, to));
                     }
                 }
-                if spent + 1 < queues.len() {
-                    for event in world.faults(self.plan(), planned) {
-                        if let Event::Goes(site, _) = event {
-                            self.fired.insert(site);
-                        }
-                        self.step(at, &world, event, &mut queues[spent + 1]);
+                for event in moment.faults(rules, self.goal.must) {
+                    self.step(at, &moment, event, &mut queues[spent]);
+                }
+                if let Some(queue) = queues.get_mut(spent + 1) {
+                    let faults = moment.faults(rules, self.goal.may);
+                    for event in faults.into_iter().chain(moment.race(rules)) {
+                        self.step(at, &moment, event, queue);
                     }
                 }
+                if self.ended && self.goal.until == Some(Until::Rest) {
+                    return false;
+                }
+            }
+            // what takes fewer faults is told first, so it is waited for
+            if let Some(Until::Violated(of)) = self.goal.until
+                && let Some(violation) = self.violations.get(&of)
+                && self.cost(violation) <= spent
+            {
+                return false;
             }
         }
-        self.lassos();
-        false
+        true
     }
 
-    fn step(
-        &mut self,
-        at: u32,
-        before: &World,
-        event: Event,
-        queue: &mut VecDeque<u32>,
-    ) -> Option<u32> {
-        let (after, transition) = before.after(self.plan(), event, self.explorer.mutant)?;
-        self.note_moves(&before.state, &after.state);
-        self.judge(at, event, before, &after, transition.as_ref());
-        if let Some(&known) = self.seen.get(&after.digest()) {
+    fn step(&mut self, at: u32, before: &Moment, event: Event, queue: &mut Queue) -> Option<u32> {
+        let Node {
+            met, spent, length, ..
+        } = self.nodes[at as usize];
+        let length = length + 1;
+        let (met, spent) = match event {
+            Event::Goes(site, _) => {
+                let must = self.goal.must.iter().enumerate();
+                let mut unmet = must.filter(|(bit, of)| **of == site && met & (1 << bit) == 0);
+                match unmet.next() {
+                    Some((bit, _)) => (met | 1 << bit, spent),
+                    None if self.goal.must.contains(&site) && !self.goal.may.contains(&site) => {
+                        return None; // it has struck
+                    }
+                    None => (met, spent + 1),
+                }
+            }
+            Event::TimerFirst => (met, spent + 1),
+            Event::Arrives(_) | Event::TimePasses | Event::Resumes => (met, spent),
+        };
+        let stepped = before.after(self.goal.rules, event)?;
+        if let Event::Goes(site, _) = event {
+            self.fired.insert(site);
+        }
+        self.note_moves(&before.state, &stepped.after.state);
+        self.judge(at, before, event, &stepped);
+        let after = stepped.after;
+        let path = path(self.nodes[at as usize].path, &before.state, &after.state);
+        let told_apart = if self.goal.by_path { path } else { 0 };
+        let key = key(after.digest(self.goal.rules), told_apart, met);
+        if let Some(&known) = self.seen.get(&key) {
             return Some(known);
         }
-        let to = u32::try_from(self.nodes.len()).expect("fewer worlds than that");
-        self.seen.insert(after.digest(), to);
-        let path = self.path(at, before, &after);
+        let to = u32::try_from(self.nodes.len()).expect("fewer moments than that");
+        self.seen.insert(key, to);
+        let rests = after.rests();
+        let all = (1 << self.goal.must.len()) - 1;
+        let end = (rests && met == all).then(|| after.ending());
+        self.ended |= end.is_some();
         self.nodes.push(Node {
-            world: after,
             parent: at,
             event: Some(event),
             path,
+            met,
+            spent,
+            length,
+            rests,
+            end,
         });
-        queue.push_back(to);
+        queue.push(length, to, after);
         Some(to)
-    }
-
-    /// Digest of the sequence of the saga's states, this one included.
-    fn path(&self, at: u32, before: &World, after: &World) -> u64 {
-        let path = self.nodes[at as usize].path;
-        if before.state == after.state {
-            return path;
-        }
-        let mut hasher = DefaultHasher::new();
-        path.hash(&mut hasher);
-        for step in &after.state.steps {
-            step.word().hash(&mut hasher);
-        }
-        after.state.status.hash(&mut hasher);
-        hasher.finish()
     }
 
     fn note_moves(&mut self, before: &State, after: &State) {
@@ -190,44 +234,56 @@ impl Search<'_> {
         }
     }
 
-    fn judge(
-        &mut self,
-        at: u32,
-        event: Event,
-        before: &World,
-        after: &World,
-        transition: Option<&Transition>,
-    ) {
-        let plan = self.plan();
-        let of_transition =
-            transition.map_or(Ok(()), |t| judge::transition(plan, before, after, t));
-        let verdicts = [of_transition, judge::state(plan, after)];
-        for (invariant, words) in verdicts.into_iter().filter_map(Result::err) {
-            if !self.violations.contains_key(&invariant) {
-                let mut trace = self.trace(at);
-                trace.push(self.words(before, event));
+    fn judge(&mut self, at: u32, before: &Moment, event: Event, stepped: &Stepped) {
+        let (rules, own) = (self.goal.rules, self.goal.own);
+        let mut violated = judge::violated(rules, own, before, event, stepped);
+        if self.goal.recovers {
+            violated.extend(recovery::violated(rules, before, stepped));
+        }
+        let node = &self.nodes[at as usize];
+        let faults = u32::from(node.spent)
+            + node.met.count_ones()
+            + u32::from(matches!(event, Event::Goes(..) | Event::TimerFirst));
+        let price = (faults as usize, node.length as usize + 1);
+        for (invariant, words) in violated {
+            let known = self.violations.get(&invariant);
+            let dearer = |known: &Violation| {
+                price < (known.schedule.sites.len(), known.schedule.lines.len())
+            };
+            if known.is_none_or(dearer) {
+                let mut events = self.events(at);
+                events.push(event);
                 let violation = Violation {
                     invariant,
                     words,
-                    trace,
+                    schedule: Schedule::of(rules, &events),
                 };
                 self.violations.insert(invariant, violation);
             }
         }
     }
 
-    /// Worlds from which no rest can be reached without a further fault.
+    /// Faults that a violation takes beyond those that must strike.
+    fn cost(&self, violation: &Violation) -> usize {
+        violation
+            .schedule
+            .sites
+            .len()
+            .saturating_sub(self.goal.must.len())
+    }
+
+    /// Moments from which no rest can be reached without a further fault.
     fn lassos(&mut self) {
         let mut before: Vec<Vec<u32>> = vec![Vec::new(); self.nodes.len()];
-        for (from, to) in &self.free {
-            before[*to as usize].push(*from);
+        for (from, to) in std::mem::take(&mut self.free) {
+            before[to as usize].push(from);
         }
         let mut ends = vec![false; self.nodes.len()];
         let mut queue: VecDeque<u32> = VecDeque::new();
         for (at, node) in self.nodes.iter().enumerate() {
-            if node.world.rests() {
+            if node.rests {
                 ends[at] = true;
-                queue.push_back(u32::try_from(at).expect("fewer worlds than that"));
+                queue.push_back(u32::try_from(at).expect("fewer moments than that"));
             }
         }
         while let Some(at) = queue.pop_front() {
@@ -238,78 +294,73 @@ impl Search<'_> {
             }
         }
         if let Some(stuck) = ends.iter().position(|ends| !ends) {
-            let at = u32::try_from(stuck).expect("fewer worlds than that");
-            let trace = self.trace(at);
-            self.violations
-                .entry(Invariant::Liveness)
-                .or_insert(Violation {
-                    invariant: Invariant::Liveness,
-                    words: "from here it never comes to rest".to_owned(),
-                    trace,
-                });
+            let stuck = u32::try_from(stuck).expect("fewer moments than that");
+            let violation = Violation {
+                invariant: Invariant::Liveness,
+                words: "from here it never comes to rest".to_owned(),
+                schedule: self.schedule(stuck),
+            };
+            let known = self.violations.entry(Invariant::Liveness);
+            known.or_insert(violation);
         }
     }
 
-    fn trace(&self, mut at: u32) -> Vec<String> {
-        let mut trace = Vec::new();
+    /// How a moment was reached first.
+    pub(crate) fn events(&self, mut at: u32) -> Vec<Event> {
+        let mut events = Vec::new();
         while let Some(event) = self.nodes[at as usize].event {
-            let parent = self.nodes[at as usize].parent;
-            trace.push(self.words(&self.nodes[parent as usize].world, event));
-            at = parent;
+            events.push(event);
+            at = self.nodes[at as usize].parent;
         }
-        trace.reverse();
-        trace
+        events.reverse();
+        events
     }
 
-    fn words(&self, world: &World, event: Event) -> String {
-        let plan = self.plan();
-        match event {
-            Event::Arrives(at) => world.wire[at].words(plan),
-            Event::TimePasses => "time passes until something is due".to_owned(),
-            Event::Resumes => "an operator resumes it".to_owned(),
-            Event::Goes(site, _) => format!("FAULT {}", site.id(plan)),
-        }
+    pub(crate) fn moment(&self, at: u32) -> Moment {
+        let rules = self.goal.rules;
+        let events = self.events(at).into_iter();
+        events.fold(Moment::start(rules), |moment, event| {
+            let stepped = moment.after(rules, event);
+            stepped.map_or(moment, |stepped| stepped.after)
+        })
     }
 
-    fn report(&self, planned: &[Site], cut: bool) -> Report {
-        let plan = self.plan();
-        let mut endings: BTreeMap<String, (Ending, u32)> = BTreeMap::new();
-        let mut paths = BTreeSet::new();
-        for (at, node) in self.nodes.iter().enumerate() {
-            if !node.world.rests() {
-                continue;
-            }
-            paths.insert(node.path);
-            let spent = self.explorer.faults - node.world.faults_left;
-            let at = u32::try_from(at).expect("fewer worlds than that");
-            // the first is the one with the fewest faults and the shortest schedule
-            let (ending, _) = endings.entry(node.world.ending().to_owned()).or_insert((
-                Ending {
-                    faults: spent,
-                    ..Ending::default()
-                },
-                at,
-            ));
-            ending.worlds += 1;
-        }
-        let endings = endings.into_iter().map(|(name, (ending, at))| {
-            let example = self.trace(at);
-            (name, Ending { example, ..ending })
-        });
-        let expected = moves::expected(plan);
-        let unreached = planned.iter().filter(|site| !self.fired.contains(site));
-        Report {
-            plan: plan.label(),
-            faults: self.explorer.faults,
-            scenarios: planned.len(),
-            unreached: unreached.map(|site| site.id(plan)).collect(),
-            states: self.nodes.len(),
-            paths: paths.len(),
-            transitions: expected.len(),
-            missed: moves::words(plan, expected.difference(&self.moves).copied()),
-            endings: endings.collect(),
-            violations: self.violations.values().cloned().collect(),
-            cut,
-        }
+    pub(crate) fn schedule(&self, at: u32) -> Schedule {
+        Schedule::of(self.goal.rules, &self.events(at))
     }
+
+    /// Every moment of rest that has met what it must: fewest faults, then shortest schedule.
+    pub(crate) fn ends(&self) -> Vec<(u32, &Node)> {
+        let nodes = (0..).zip(&self.nodes);
+        let mut ends: Vec<(u32, &Node)> = nodes.filter(|(_, node)| node.end.is_some()).collect();
+        ends.sort_by_key(|(_, node)| (node.spent, node.length));
+        ends
+    }
+
+    pub(crate) fn states(&self) -> usize {
+        self.nodes.len()
+    }
+}
+
+/// Digest of the sequence of the saga's states, the last one included.
+fn path(so_far: u64, before: &State, after: &State) -> u64 {
+    let same = |(was, is): (&StepState, &StepState)| was.word() == is.word();
+    let unmoved = before.steps.iter().zip(&after.steps).all(same);
+    if unmoved && before.status == after.status {
+        return so_far;
+    }
+    let mut hasher = DefaultHasher::new();
+    so_far.hash(&mut hasher);
+    for step in &after.steps {
+        step.word().hash(&mut hasher);
+    }
+    after.status.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// Equal moments that were reached by other paths, or have met other faults, are other moments.
+fn key(digest: u128, path: u64, met: u16) -> u128 {
+    let mut hasher = DefaultHasher::new();
+    (path, met).hash(&mut hasher);
+    digest ^ u128::from(hasher.finish()).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835)
 }

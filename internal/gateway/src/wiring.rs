@@ -46,6 +46,10 @@ fn transcoder(peers: &Peers) -> Result<Transcoder, BuildError> {
             channel(&peers.shipping),
         )
         .service("palinode.saga.v1.SagaService", channel(&peers.orchestrator))
+        .service(
+            "palinode.saga.v1.StarterService",
+            channel(&peers.orchestrator),
+        )
         .deadline(CALL_LIMIT)
         .body_limit(BODY_BYTES_MAX)
         .status_table(|code| {

@@ -8,7 +8,7 @@ use palinode_values::{Clock, Timestamp};
 use crate::domain::Command;
 use crate::{app, convert};
 
-/// Reserves, releases and commits stock.
+/// Reserves, releases, commits and restocks.
 #[derive(Debug)]
 pub(crate) struct Commands {
     pub(crate) clock: Clock,

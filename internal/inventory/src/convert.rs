@@ -37,6 +37,11 @@ pub(crate) fn command(kind: &str, body: &Bytes) -> Result<Command, Undecodable> 
         let message = pb::CommitStock::decode(body)?;
         let (order, reservation) = (id(&message.order_id)?, id(&message.reservation_id)?);
         Ok(Command::Commit { order, reservation })
+    } else if kind == pb::Restock::full_name() {
+        let message = pb::Restock::decode(body)?;
+        Ok(Command::Restock {
+            order: id(&message.order_id)?,
+        })
     } else {
         Err(Undecodable(format!("{kind} is no command of inventory")))
     }
@@ -100,6 +105,16 @@ pub(crate) fn stock_committed(reservation: &Reservation) -> Event {
     event(
         reservation,
         &pb::StockCommitted {
+            reservation_id: reservation.id.to_string(),
+            order_id: reservation.order.to_string(),
+        },
+    )
+}
+
+pub(crate) fn stock_restocked(reservation: &Reservation) -> Event {
+    event(
+        reservation,
+        &pb::StockRestocked {
             reservation_id: reservation.id.to_string(),
             order_id: reservation.order.to_string(),
         },
@@ -219,6 +234,7 @@ pub(crate) fn reservation(reservation: &Reservation) -> pb::Reservation {
         State::Held => pb::ReservationState::Held,
         State::Released => pb::ReservationState::Released,
         State::Committed => pb::ReservationState::Committed,
+        State::Restocked => pb::ReservationState::Restocked,
     };
     pb::Reservation {
         reservation_id: reservation.id.to_string(),

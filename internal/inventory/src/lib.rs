@@ -1,14 +1,14 @@
 //! Stock and reservations.
 //!
-//! Purpose: holds stock for orders, gives it back or sells it, as their sagas ask; lets people
-//! look at stock and adjust it.
-//! Owns: the tables `stock`, `movement`, `reservation`, `reservation_line`; reads
+//! Purpose: holds stock for orders, gives it back or sells it, and puts what was sold back on the
+//! shelf, as sagas ask; lets people look at stock and adjust it.
+//! Owns: the tables `stock`, `movement`, `reservation`, `reservation_line`, `reservation_wait`; reads
 //! `inventory.commands`, writes `inventory.events`.
 //! Rooms: `domain` (rules), `app` (use cases), `store` (SQL), `convert` (messages), `consumers`
 //! (commands of sagas), `rpc` (requests), `wiring`.
 //! Invariants: for each SKU, the sum of its movements = available + held + sold, and none of the
 //! three is below 0. A reservation holds all of its lines or is not there. Only the saga that made
-//! a reservation ends it, and nothing else does: no timer.
+//! a reservation ends the hold, and nothing else does: no timer. A sale is taken back once.
 //! Not here: products and prices.
 
 mod app;

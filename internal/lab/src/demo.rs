@@ -178,6 +178,7 @@ async fn on_backing(options: &DemoOptions, backing: &Backing) -> anyhow::Result<
                 kafka: backing.kafka.clone(),
                 ports: Ports::Free,
                 tracing: Tracing::Off,
+                plans: Vec::new(),
             })
             .await?;
             let crowd = crowd(options, Gateway::at(&stack.url())?, run_id());

@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 use std::path::PathBuf;
 
+use palinode_service::PlanVersion;
 use palinode_testkit::Progress;
 
 use crate::backing::{Backing, BackingOptions, KafkaChoice};
@@ -26,6 +27,8 @@ pub struct DevOptions {
     pub prefix: String,
     /// Where spans go.
     pub tracing: Tracing,
+    /// Versions of plans that new sagas run.
+    pub plans: Vec<PlanVersion>,
 }
 
 /// Runs until a signal, or until a service fails.
@@ -86,6 +89,7 @@ async fn serve(options: &DevOptions, backing: &Backing) -> anyhow::Result<Stack>
         kafka: backing.kafka.clone(),
         ports: Ports::Usual(options.port),
         tracing: options.tracing.clone(),
+        plans: options.plans.clone(),
     })
     .await?;
     // nobody may be reading: that is no reason to stop

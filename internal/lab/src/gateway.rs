@@ -49,7 +49,11 @@ impl Answer {
         let mut words = words.unwrap_or("no words").to_owned();
         for error in body["errors"].as_array().into_iter().flatten() {
             let of = |part: &str| error[part].as_str().unwrap_or_default();
-            words.push_str(&format!("; {} {}", of("field"), of("detail")));
+            let wrong = format!("{} {}", of("field"), of("detail"));
+            // of one wrong field the problem's own words tell already
+            if wrong != words {
+                words.push_str(&format!("; {wrong}"));
+            }
         }
         anyhow::bail!("{}: {words}", self.status)
     }

@@ -5,13 +5,14 @@
 //! that must hold does.
 //! Rooms: `backing` (PostgreSQL and Kafka), `prepare` (databases, topics), `seed` (the demo
 //! catalogue), `stack` (all services in this process), `fleet` (each in a process of its own),
-//! `dev` and `local` (what the tool runs), `gateway` (a client), `invariants`, `demo/`; `plans` and
-//! `atlas` (what can become of a plan).
+//! `dev` and `local` (what the tool runs), `gateway` (a client), `invariants`, `demo/`; `plans`, `samples`
+//! and `atlas` (what can become of a plan).
 //! Invariants: what is started here ends with its owner; only throw-away databases get triggers.
 //! Not here: command lines (`cmd/palinode`), launchers of servers (`testkit`).
 
 pub mod atlas;
 mod backing;
+pub mod conformance;
 pub mod demo;
 pub mod dev;
 mod fleet;
@@ -21,6 +22,7 @@ pub mod local;
 pub mod plans;
 mod prepare;
 pub mod sagas;
+pub mod samples;
 pub mod seed;
 mod signals;
 mod stack;

@@ -1,5 +1,7 @@
 //! `palinode plan`: the plans of this release, as tables, pictures and data.
 
+pub mod migrate;
+
 use std::io::Write;
 
 use anyhow::Context;
@@ -31,15 +33,18 @@ pub fn plans() -> anyhow::Result<Vec<Plan>> {
     Ok(resolved.collect::<Result<_, _>>()?)
 }
 
-/// A plan by its name, or by name and version: `place-order`, `place-order@1`.
+/// A plan by its name, or by name and version: `place-order`, `place-order@2`. By its name alone it
+/// is the version that new sagas run.
 ///
 /// # Errors
 /// There is none of that name; names those that there are.
 pub fn plan(name: &str) -> anyhow::Result<Plan> {
     let plans = plans()?;
+    let current = palinode_orchestrator::current_plans().get(name).copied();
+    let is_current = |plan: &Plan| current.is_none_or(|version| version == plan.version());
     let named = plans
         .iter()
-        .filter(|plan| plan.name() == name || plan.label() == name);
+        .filter(|plan| plan.label() == name || (plan.name() == name && is_current(plan)));
     let newest = named.max_by_key(|plan| plan.version()).cloned();
     newest.with_context(|| {
         let labels: Vec<String> = plans.iter().map(Plan::label).collect();

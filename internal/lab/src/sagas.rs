@@ -1,9 +1,15 @@
 //! `palinode saga`: sagas over the gateway's REST, as tables for people or as JSON.
 
+pub mod bulk;
+pub mod cases;
+
 use std::io::Write;
+use std::time::Duration;
 
 use anyhow::Context;
-use serde_json::Value as Json;
+use http::StatusCode;
+use serde_json::{Value as Json, json};
+use tokio::time::Instant;
 
 use crate::gateway::Gateway;
 use crate::invariants::Orphan;
@@ -75,6 +81,74 @@ pub async fn answer(
         (Format::Table, Question::History(_)) => history(&body, out)?,
     }
     Ok(())
+}
+
+/// A saga to be started.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Start {
+    /// Name of the plan.
+    pub plan: String,
+    /// Full name of the plan's input message.
+    pub message: String,
+    /// What the saga is about: one saga for each plan and key.
+    pub key: String,
+    /// The input message as JSON.
+    pub input: String,
+    /// Whether to wait until the saga rests.
+    pub wait: bool,
+}
+
+/// How long, and how often, a saga is looked at until it rests.
+const REST_LIMIT: Duration = Duration::from_secs(300);
+const REST_EVERY: Duration = Duration::from_millis(100);
+
+/// Starts a saga and shows it; false when it was waited for and did not complete. What was started
+/// before, with the same key and input, is shown as it is.
+///
+/// # Errors
+/// The input does not fit its message: names the fields. The plan is opened by a service, or the
+/// key belongs to a saga with another input.
+pub async fn start(
+    gateway: &Gateway,
+    start: &Start,
+    format: Format,
+    out: &mut impl Write,
+) -> anyhow::Result<bool> {
+    let input = serde_json::from_str(&start.input).context("the input is no JSON")?;
+    let Json::Object(mut input) = input else {
+        anyhow::bail!("the input is a JSON object, the fields of {}", start.message);
+    };
+    let url = format!("type.googleapis.com/{}", start.message);
+    input.insert("@type".to_owned(), url.into());
+    let request = json!({"plan": start.plan, "businessKey": start.key, "input": input});
+    let answer = gateway.post("/v1/sagas", &request, None).await?;
+    let is_new = answer.status == StatusCode::CREATED;
+    let mut saga = answer.success()?;
+    let id = text(&saga, "sagaId");
+    let since = Instant::now();
+    while start.wait && is_live(&saga) {
+        anyhow::ensure!(
+            since.elapsed() < REST_LIMIT,
+            "saga {id} does not come to rest; `palinode saga why {id}` tells why"
+        );
+        tokio::time::sleep(REST_EVERY).await;
+        saga = gateway.get(&format!("/v1/sagas/{id}")).await?.success()?;
+    }
+    if format == Format::Json {
+        writeln!(out, "{saga:#}")?;
+    } else {
+        if !is_new {
+            writeln!(out, "It was started before, with the same input.\n")?;
+        }
+        show(&saga, out)?;
+        writeln!(out, "\npalinode saga show {id}")?;
+        writeln!(out, "palinode saga history {id}")?;
+    }
+    Ok(!start.wait || state(&saga) == "COMPLETED")
+}
+
+fn is_live(saga: &Json) -> bool {
+    matches!(&*state(saga), "RUNNING" | "COMPENSATING")
 }
 
 /// Lists effects at participants whose saga the orchestrator does not know; true when there are
@@ -171,7 +245,7 @@ fn list(body: &Json, out: &mut impl Write) -> anyhow::Result<()> {
         "saga",
         "state",
         "plan",
-        "order",
+        "key",
         "started",
         "waits for, or why",
     ];
@@ -186,7 +260,7 @@ fn show(saga: &Json, out: &mut impl Write) -> anyhow::Result<()> {
         text(saga, "plan"),
         text(saga, "planVersion")
     )?;
-    writeln!(out, "order     {}", text(saga, "businessKey"))?;
+    writeln!(out, "key       {}", text(saga, "businessKey"))?;
     writeln!(out, "state     {}", state(saga))?;
     for (name, field) in [
         ("why", "cause"),
@@ -375,9 +449,9 @@ mod tests {
         list(&body, &mut out).unwrap();
         assert_eq!(
             String::from_utf8(out).unwrap(),
-            "saga  state      plan           order  started  waits for, or why\n\
-             0197  COMPLETED  place-order@1  o-1    12:00\n\
-             0198  RUNNING    place-order@1  o-2    12:01    a reply\n"
+            "saga  state      plan           key  started  waits for, or why\n\
+             0197  COMPLETED  place-order@1  o-1  12:00\n\
+             0198  RUNNING    place-order@1  o-2  12:01    a reply\n"
         );
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use palinode_messaging::{BrokerKind, Kafka};
 use palinode_service::{
-    Config, Context, DatabaseUrl, Opening, Part, Readiness, SERVICES, ServiceSpec, Tasks,
+    Config, Context, DatabaseUrl, Opening, Part, PlanVersion, Readiness, SERVICES, ServiceSpec, Tasks,
     build_relay,
 };
 use palinode_telemetry::{InMemorySpanExporter, Tracer};
@@ -60,6 +60,8 @@ pub struct StackOptions {
     pub ports: Ports,
     /// Where spans go.
     pub tracing: Tracing,
+    /// Versions of plans that new sagas run; the others run the one that is current.
+    pub plans: Vec<PlanVersion>,
 }
 
 /// Every service in this process, each with its own pools, relay and address: they meet over
@@ -94,13 +96,10 @@ impl Stack {
     /// A service cannot start, its port is taken, or it is not ready in time; says which.
     pub async fn start(options: StackOptions) -> anyhow::Result<Self> {
         // each service relays its own outbox, so there is no relay among them
-        let specs: Vec<_> = SERVICES
-            .into_iter()
-            .filter(|spec| spec.name != "relay")
-            .collect();
+        let specs = SERVICES.iter().filter(|spec| spec.name != "relay");
         let mut config = config_of(&options)?;
         let mut listeners = Vec::new();
-        for spec in specs {
+        for &spec in specs {
             let listener = listen(spec, options.ports).await?;
             let address = listener.local_addr()?;
             if config.peers.of(spec.name).is_some() {
@@ -207,6 +206,7 @@ fn config_of(options: &StackOptions) -> anyhow::Result<Config> {
     config.database_url = Some(options.database_url.parse::<DatabaseUrl>()?);
     config.kafka.clone_from(&options.kafka.bootstrap);
     config.topic_prefix.clone_from(&options.kafka.prefix);
+    config.plans.clone_from(&options.plans);
     config.broker = match options.kafka.broker {
         BrokerKind::Real => palinode_service::Broker::Real,
         BrokerKind::InProcess => palinode_service::Broker::InProcess,

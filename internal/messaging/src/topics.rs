@@ -27,7 +27,7 @@ const fn spec(number: i16, suffix: &'static str) -> TopicSpec {
 }
 
 /// Every topic of the platform, once.
-pub const TOPICS: [TopicSpec; 11] = [
+pub const TOPICS: &[TopicSpec] = &[
     spec(1, "orchestrator.commands"),
     spec(2, "orchestrator.replies"),
     spec(3, "orchestrator.events"),

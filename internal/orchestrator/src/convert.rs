@@ -12,11 +12,15 @@ use palinode_saga::{
 use palinode_values::{SagaId, Timestamp};
 use prost::{Message, Name};
 
+mod bulk;
+mod case;
 mod history;
 mod verb;
 
-pub(crate) use history::{By, effect_words, history_body, history_entry, kind_number};
-pub(crate) use verb::{Wanted, wanted, words as verb_words};
+pub(crate) use bulk::{WantedBulk, bulk, wanted_bulk};
+pub(crate) use case::{breaker, case};
+pub(crate) use history::{By, effect_words, history_body, history_entry, kind_number, migration};
+pub(crate) use verb::{Wanted, principal, reason_and_principal, wanted, words as verb_words};
 
 use crate::runner::batch::{Reply, Start};
 use crate::runner::encode::Payload;
@@ -81,7 +85,7 @@ fn start(registry: &Registry, record: &Received) -> Result<Start, Undecodable> {
         });
     }
     let plan: Arc<StoredPlan> = registry
-        .newest(&message.plan)
+        .current(&message.plan)
         .ok_or(Undecodable::UnknownPlan(message.plan))?;
     let input = message.input.ok_or(Undecodable::Field { field: "input" })?;
     let kind = type_of(&input.type_url);
@@ -162,7 +166,7 @@ fn reply(record: &Received) -> Result<Reply, Undecodable> {
 }
 
 /// The full name in an Any's type URL.
-fn type_of(type_url: &str) -> &str {
+pub(crate) fn type_of(type_url: &str) -> &str {
     type_url.rsplit('/').next().unwrap_or_default()
 }
 
@@ -197,6 +201,21 @@ pub(crate) fn state_filter(state: SagaState) -> Option<&'static str> {
         SagaState::Compensated => Some("compensated"),
         SagaState::NeedsAttention => Some("needs-attention"),
     }
+}
+
+/// The state of the contract for the column's word.
+pub(crate) fn state_of_word(word: &str) -> SagaState {
+    let all = [
+        SagaState::Running,
+        SagaState::Compensating,
+        SagaState::Completed,
+        SagaState::Compensated,
+        SagaState::NeedsAttention,
+    ];
+    let named = all
+        .into_iter()
+        .find(|state| state_filter(*state) == Some(word));
+    named.unwrap_or(SagaState::Unspecified)
 }
 
 fn pb_state(status: Status) -> SagaState {
@@ -234,7 +253,7 @@ pub(crate) fn saga(row: &SagaRow, plan: &Plan) -> pb::Saga {
         business_key: row.head.business_key.clone(),
         state: pb_state(state.status).into(),
         cause: cause_words(state),
-        waits_for: waits_words(plan, state),
+        waits_for: waits_words(plan, row),
         wait_until: row.wait_until.map(timestamp),
         started_at: Some(timestamp(row.head.started_at)),
         updated_at: Some(timestamp(row.progress_at)),
@@ -246,7 +265,7 @@ pub(crate) fn saga(row: &SagaRow, plan: &Plan) -> pb::Saga {
             .as_ref()
             .map(|t| t.trace_id.to_string())
             .unwrap_or_default(),
-        held: held_words(state),
+        held: held_words(row),
         closed: closed_word(state).to_owned(),
         ledger: ledger_entries(plan, state),
         accepts: Vec::new(),
@@ -272,16 +291,46 @@ pub(crate) fn ledger_entries(plan: &Plan, state: &State) -> Vec<pb::LedgerEntry>
     ledger(plan, state).into_iter().map(entry).collect()
 }
 
-fn held_words(state: &State) -> String {
-    let Some(hold) = state.hold else {
+/// Of a saga whose plan this orchestrator has not got, or whose row cannot be read: its name.
+pub(crate) fn nameless(id: SagaId, why: &str) -> pb::Saga {
+    pb::Saga {
+        saga_id: id.to_string(),
+        stuck: why.to_owned(),
+        ..pb::Saga::default()
+    }
+}
+
+fn held_words(row: &SagaRow) -> String {
+    let Some(hold) = row.head.state.hold else {
         return String::new();
     };
+    let breaker = || match (&row.head.held_by, &row.breaker) {
+        (Some(name), Some(words)) => format!("the breaker {name}, {words}"),
+        (Some(name), None) => format!("the breaker {name}"),
+        (None, _) => "the breaker of a participant".to_owned(),
+    };
     let by = match (hold.operator, hold.breaker) {
-        (true, false) => "an operator",
-        (false, _) => "the breaker of a participant",
-        (true, true) => "an operator, and the breaker of a participant",
+        (true, false) => "an operator".to_owned(),
+        (false, _) => breaker(),
+        (true, true) => format!("an operator, and {}", breaker()),
     };
     format!("held since {} by {by}", hold.since)
+}
+
+/// What keeps a command from being heard; `None` when it is out.
+fn unsent_words(row: &SagaRow, participant: &str, step: &str) -> Option<String> {
+    if let Some(error) = &row.parked {
+        return Some(format!(
+            "{participant} cannot be asked for {step}: its command is parked: {error}"
+        ));
+    }
+    let age = row.unpublished?;
+    let secs = age.num_milliseconds().max(0) / 100;
+    Some(format!(
+        "{participant} has not been asked for {step} yet: its command is not published ({}.{} s)",
+        secs / 10,
+        secs % 10
+    ))
 }
 
 fn closed_word(state: &State) -> &'static str {
@@ -304,13 +353,14 @@ fn cause_words(state: &State) -> String {
 }
 
 /// A sentence: what the saga waits for.
-fn waits_words(plan: &Plan, state: &State) -> String {
+pub(crate) fn waits_words(plan: &Plan, row: &SagaRow) -> String {
     use palinode_saga::WaitsFor;
+    let state = &row.head.state;
     let Some(waits) = state.waits().filter(|_| state.closed.is_none()) else {
         return String::new();
     };
     if waits.what == WaitsFor::Hold {
-        return held_words(state);
+        return held_words(row);
     }
     let Some(step) = waits
         .step
@@ -319,6 +369,11 @@ fn waits_words(plan: &Plan, state: &State) -> String {
         return "an operator".to_owned();
     };
     let (spec, at) = step;
+    if let WaitsFor::Reply | WaitsFor::Settle = waits.what
+        && let Some(words) = unsent_words(row, &spec.participant, &spec.name)
+    {
+        return words;
+    }
     match waits.what {
         WaitsFor::Reply => format!(
             "{} has not answered {} (attempt {}); asks again at {}",
@@ -339,7 +394,7 @@ fn waits_words(plan: &Plan, state: &State) -> String {
             "rolls back; waits for the attempt of {} that is in flight, until {}",
             spec.name, waits.until
         ),
-        WaitsFor::Hold => held_words(state),
+        WaitsFor::Hold => held_words(row),
         WaitsFor::Operator => format!("{} is stuck: {}", spec.name, at.reason()),
     }
 }

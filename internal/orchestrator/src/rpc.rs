@@ -1,15 +1,23 @@
-//! What operators and other services read.
+//! What operators and other services read, and what operators do.
+
+mod breakers;
+mod bulk;
+mod cases;
+pub(crate) mod starters;
 
 use std::sync::Arc;
 
 use palinode_db::Error;
 use palinode_pb::saga::v1::saga_service_server::SagaService;
 use palinode_pb::saga::v1::{
-    ActOnSagaRequest, ActOnSagaResponse, FindSagasRequest, FindSagasResponse,
-    GetSagaHistoryRequest, GetSagaHistoryResponse, GetSagaRequest, GetSagaResponse,
-    ListSagasRequest, ListSagasResponse,
+    AcknowledgeSagaRequest, AcknowledgeSagaResponse, ActOnSagaRequest, ActOnSagaResponse,
+    CreateBulkRequest, CreateBulkResponse, GetBulkRequest, GetBulkResponse, GetSagaHistoryRequest,
+    GetSagaHistoryResponse, GetSagaRequest, GetSagaResponse, ListBreakersRequest,
+    ListBreakersResponse, ListBulksRequest, ListBulksResponse, ListCasesRequest, ListCasesResponse,
+    ListSagasRequest, ListSagasResponse, RunBulkRequest, RunBulkResponse, SetBreakerRequest,
+    SetBreakerResponse, StopBulkRequest, StopBulkResponse,
 };
-use palinode_rpc::{Violations, status};
+use palinode_rpc::{Violations, created, status};
 use palinode_saga::DbTime;
 use palinode_values::{Coded, ErrorCode, SagaId};
 use tonic::{Request, Response, Status};
@@ -18,7 +26,7 @@ use crate::convert;
 use crate::runner::Engine;
 use crate::runner::act::{ActError, act};
 use crate::runner::registry::StoredPlan;
-use crate::store::read::{self, SagaRow};
+use crate::store::read::{self, Listed, SagaRow};
 
 pub(crate) struct Sagas {
     pub(crate) engine: Engine,
@@ -26,7 +34,6 @@ pub(crate) struct Sagas {
 
 const PAGE_DEFAULT: i32 = 50;
 const PAGE_MAX: i32 = 200;
-const FIND_MAX: usize = 1_000;
 
 /// Why a question about sagas is not answered.
 #[derive(Debug, thiserror::Error)]
@@ -69,16 +76,22 @@ fn id(field: &'static str, text: &str) -> Result<SagaId, Refused> {
     text.parse().map_err(|e| Refused::Invalid(invalid(e)))
 }
 
+fn page_size(size: i32) -> Result<i32, Violations> {
+    match size {
+        0 => Ok(PAGE_DEFAULT),
+        size @ 1..=PAGE_MAX => Ok(size),
+        _ => Err(Violations::of(
+            "page_size",
+            "OUT_OF_RANGE",
+            "must be 1 to 200",
+        )),
+    }
+}
+
 impl Sagas {
     async fn plan_of(&self, row: &SagaRow) -> Result<Arc<StoredPlan>, Refused> {
-        if let Some(plan) = self.engine.registry.get(row.head.plan_id) {
-            return Ok(plan);
-        }
-        self.engine.registry.refresh(&self.engine.db).await?;
-        self.engine
-            .registry
-            .get(row.head.plan_id)
-            .ok_or(Refused::NoPlan(row.head.id))
+        let plan = self.engine.plan(row.head.plan_id).await?;
+        plan.ok_or(Refused::NoPlan(row.head.id))
     }
 
     async fn find(&self, id: SagaId) -> Result<(SagaRow, Arc<StoredPlan>), Refused> {
@@ -90,14 +103,7 @@ impl Sagas {
     }
 
     async fn list(&self, request: ListSagasRequest) -> Result<ListSagasResponse, Refused> {
-        let size = match request.page_size {
-            0 => PAGE_DEFAULT,
-            size @ 1..=PAGE_MAX => size,
-            _ => {
-                let wrong = Violations::of("page_size", "OUT_OF_RANGE", "must be 1 to 200");
-                return Err(Refused::Invalid(wrong));
-            }
-        };
+        let size = page_size(request.page_size).map_err(Refused::Invalid)?;
         let before = match request.page_token.as_str() {
             "" => None,
             token => Some(id("page_token", token)?),
@@ -110,14 +116,24 @@ impl Sagas {
             read::list(db, state, before, limit).await?
         };
         let full = i32::try_from(rows.len()) == Ok(size);
+        let id_of = |row: &Listed| match row {
+            Ok(row) => row.head.id,
+            Err(id) => *id,
+        };
         let next_page_token = rows
             .last()
             .filter(|_| full)
-            .map(|row| row.head.id.to_string());
+            .map(|row| id_of(row).to_string());
         let mut sagas = Vec::with_capacity(rows.len());
         for row in rows {
-            let plan = self.plan_of(&row).await?;
-            sagas.push(convert::saga(&row, &plan.plan));
+            // one that cannot be shown hides no other
+            sagas.push(match row {
+                Err(id) => convert::nameless(id, "unreadable"),
+                Ok(row) => match self.engine.plan(row.head.plan_id).await? {
+                    Some(plan) => convert::saga(&row, &plan.plan),
+                    None => convert::nameless(row.head.id, "plan_missing"),
+                },
+            });
         }
         Ok(ListSagasResponse {
             sagas,
@@ -128,11 +144,27 @@ impl Sagas {
     async fn history(&self, id: SagaId) -> Result<GetSagaHistoryResponse, Refused> {
         let (_, plan) = self.find(id).await?;
         let rows = read::history(&self.engine.db, id).await?;
-        let entries = rows
+        let unreadable = |e| Refused::History(id, e);
+        let moves = rows
             .iter()
-            .map(|r| convert::history_entry(&plan.plan, r.version, r.at, r.kind, &r.body))
-            .collect::<Result<_, _>>()
-            .map_err(|e| Refused::History(id, e))?;
+            .map(|row| convert::migration(row.kind, &row.body));
+        let moves: Vec<_> = moves.collect::<Result<_, _>>().map_err(unreadable)?;
+        let version = |version| {
+            let plan = self.engine.registry.version(plan.plan.name(), version);
+            plan.ok_or(Refused::NoPlan(id))
+        };
+        // the steps of a row are positions in the plan that the saga had then
+        let mut plan_then = match moves.iter().flatten().next() {
+            Some((from, _)) => version(*from)?,
+            None => Arc::clone(&plan),
+        };
+        let mut entries = Vec::with_capacity(rows.len());
+        for (row, moved) in rows.iter().zip(moves) {
+            if let Some((_, to)) = moved {
+                plan_then = version(to)?;
+            }
+            entries.push(convert::history_entry(&plan_then.plan, row).map_err(unreadable)?);
+        }
         Ok(GetSagaHistoryResponse { entries })
     }
 
@@ -151,7 +183,8 @@ impl Sagas {
         let wanted = convert::wanted(request)?;
         let acted = act(&self.engine, id, &wanted).await?;
         let plan = &acted.plan.plan;
-        let before = convert::ledger_entries(plan, &acted.before);
+        let (plan_before, before) = &acted.before;
+        let before = convert::ledger_entries(&plan_before.plan, before);
         // as it stands there; of a preview, with the state that it would have
         let stored = read::get(&self.engine.db, id).await?;
         let row = SagaRow {
@@ -167,21 +200,6 @@ impl Sagas {
             changed,
             preview: wanted.preview,
         })
-    }
-
-    async fn known(&self, request: FindSagasRequest) -> Result<FindSagasResponse, Refused> {
-        if request.saga_ids.len() > FIND_MAX {
-            let wrong = Violations::of("saga_ids", "TOO_MANY", "must be at most 1000");
-            return Err(Refused::Invalid(wrong));
-        }
-        let ids = request
-            .saga_ids
-            .iter()
-            .map(|text| id("saga_ids", text))
-            .collect::<Result<Vec<_>, _>>()?;
-        let known = read::known(&self.engine.db, &ids).await?;
-        let known_saga_ids = known.iter().map(ToString::to_string).collect();
-        Ok(FindSagasResponse { known_saga_ids })
     }
 }
 
@@ -222,21 +240,98 @@ impl SagaService for Sagas {
             .map_err(|e: Refused| status(&e))
     }
 
-    async fn act_on_saga(
+    async fn create_bulk(
         &self,
-        request: Request<ActOnSagaRequest>,
-    ) -> Result<Response<ActOnSagaResponse>, Status> {
-        self.act(request.into_inner())
+        request: Request<CreateBulkRequest>,
+    ) -> Result<Response<CreateBulkResponse>, Status> {
+        let bulk = self.prepare(request.into_inner()).await;
+        let bulk = bulk.map_err(|e| status(&e))?;
+        let location = format!("/v1/bulks/{}", bulk.bulk_id);
+        Ok(created(CreateBulkResponse { bulk: Some(bulk) }, &location))
+    }
+
+    async fn run_bulk(
+        &self,
+        request: Request<RunBulkRequest>,
+    ) -> Result<Response<RunBulkResponse>, Status> {
+        let bulk = self.run(&request.get_ref().bulk_id).await;
+        let bulk = Some(bulk.map_err(|e| status(&e))?);
+        Ok(Response::new(RunBulkResponse { bulk }))
+    }
+
+    async fn stop_bulk(
+        &self,
+        request: Request<StopBulkRequest>,
+    ) -> Result<Response<StopBulkResponse>, Status> {
+        let bulk = self.stop(&request.get_ref().bulk_id).await;
+        let bulk = Some(bulk.map_err(|e| status(&e))?);
+        Ok(Response::new(StopBulkResponse { bulk }))
+    }
+
+    async fn get_bulk(
+        &self,
+        request: Request<GetBulkRequest>,
+    ) -> Result<Response<GetBulkResponse>, Status> {
+        let bulk = self.bulk(&request.get_ref().bulk_id).await;
+        let bulk = Some(bulk.map_err(|e| status(&e))?);
+        Ok(Response::new(GetBulkResponse { bulk }))
+    }
+
+    async fn list_bulks(
+        &self,
+        request: Request<ListBulksRequest>,
+    ) -> Result<Response<ListBulksResponse>, Status> {
+        self.bulks(request.into_inner())
             .await
             .map(Response::new)
             .map_err(|e| status(&e))
     }
 
-    async fn find_sagas(
+    async fn list_cases(
         &self,
-        request: Request<FindSagasRequest>,
-    ) -> Result<Response<FindSagasResponse>, Status> {
-        self.known(request.into_inner())
+        request: Request<ListCasesRequest>,
+    ) -> Result<Response<ListCasesResponse>, Status> {
+        self.cases(request.into_inner())
+            .await
+            .map(Response::new)
+            .map_err(|e| status(&e))
+    }
+
+    async fn acknowledge_saga(
+        &self,
+        request: Request<AcknowledgeSagaRequest>,
+    ) -> Result<Response<AcknowledgeSagaResponse>, Status> {
+        self.acknowledge(request.into_inner())
+            .await
+            .map(Response::new)
+            .map_err(|e| status(&e))
+    }
+
+    async fn list_breakers(
+        &self,
+        _request: Request<ListBreakersRequest>,
+    ) -> Result<Response<ListBreakersResponse>, Status> {
+        self.breakers()
+            .await
+            .map(Response::new)
+            .map_err(|e| status(&e))
+    }
+
+    async fn set_breaker(
+        &self,
+        request: Request<SetBreakerRequest>,
+    ) -> Result<Response<SetBreakerResponse>, Status> {
+        self.set(request.into_inner())
+            .await
+            .map(Response::new)
+            .map_err(|e| status(&e))
+    }
+
+    async fn act_on_saga(
+        &self,
+        request: Request<ActOnSagaRequest>,
+    ) -> Result<Response<ActOnSagaResponse>, Status> {
+        self.act(request.into_inner())
             .await
             .map(Response::new)
             .map_err(|e| status(&e))

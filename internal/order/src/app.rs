@@ -1,5 +1,6 @@
 //! One use case a file.
 
+pub(crate) mod cancel;
 pub(crate) mod decide;
 pub(crate) mod place;
 pub(crate) mod sweep;
@@ -38,5 +39,9 @@ impl Desk {
 pub(crate) const PLAN: &str = "place-order";
 /// The step of the plan that is done by placing the order.
 pub(crate) const OPENING_STEP: &str = "open-order";
+/// The plan that takes completed orders back.
+pub(crate) const CANCEL_PLAN: &str = "cancel-order";
+/// The step of that plan that is done by asking for it.
+pub(crate) const CANCEL_OPENING_STEP: &str = "open-cancellation";
 /// The name of this service.
 pub(crate) const SERVICE: &str = "order";

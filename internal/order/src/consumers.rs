@@ -3,12 +3,12 @@
 use bytes::Bytes;
 use palinode_db::{Error, Tx};
 use palinode_participant::{Decided, Handler, Task, Undecodable};
-use palinode_pb::order::v1::{ConfirmOrder, RejectOrder};
+use palinode_pb::order::v1::{CloseOrder, ConfirmOrder, KeepOrder, RejectOrder};
 use palinode_values::{OrderId, Timestamp};
 use prost::{Message, Name};
 
 use crate::app::decide::decide;
-use crate::domain::Decision;
+use crate::domain::{Decision, Fulfilment};
 
 /// Handles `order.commands`: what sagas decided about orders.
 pub(crate) struct Commands;
@@ -26,16 +26,30 @@ impl Handler for Commands {
         }
         if kind == ConfirmOrder::full_name() {
             let command: ConfirmOrder = message(body)?;
-            let decision = Decision::Confirm {
+            let decision = Decision::Confirm(Fulfilment {
                 payment_id: id("payment_id", &command.payment_id)?,
                 shipment_id: id("shipment_id", &command.shipment_id)?,
-            };
+            });
             Ok((id("order_id", &command.order_id)?, decision))
         } else if kind == RejectOrder::full_name() {
             let command: RejectOrder = message(body)?;
             let decision = Decision::Reject {
                 reason: command.reason,
                 detail: command.detail,
+            };
+            Ok((id("order_id", &command.order_id)?, decision))
+        } else if kind == KeepOrder::full_name() {
+            let command: KeepOrder = message(body)?;
+            let decision = Decision::Keep {
+                cancellation: id("cancellation_id", &command.cancellation_id)?,
+                reason: command.reason,
+                detail: command.detail,
+            };
+            Ok((id("order_id", &command.order_id)?, decision))
+        } else if kind == CloseOrder::full_name() {
+            let command: CloseOrder = message(body)?;
+            let decision = Decision::Close {
+                cancellation: id("cancellation_id", &command.cancellation_id)?,
             };
             Ok((id("order_id", &command.order_id)?, decision))
         } else {

@@ -10,11 +10,13 @@ use palinode_pb::saga::v1::StartSaga;
 use palinode_pb::shipping::v1::Address as PbAddress;
 use palinode_rpc::Violations;
 use palinode_telemetry::TraceContext;
-use palinode_values::{Clock, EventId, Money, Sku, Timestamp, UserId};
+use palinode_values::{Clock, EventId, Money, SagaId, Sku, Timestamp, UserId};
 use prost::{Message, Name};
 
-use crate::app::PLAN;
-use crate::domain::{Address, Offer, Order, PaymentMethod, Request, Status};
+use crate::app::{CANCEL_PLAN, PLAN};
+use crate::domain::{
+    Address, Cancellation, Decision, Fulfilment, Offer, Order, PaymentMethod, Request, Status,
+};
 use crate::store::order::Standing;
 
 /// Different SKUs of an order at the most.
@@ -163,18 +165,59 @@ pub(crate) fn start_saga(order: &Order, clock: &Clock, trace: TraceContext) -> R
         payment_method: Some(pb_method(&order.payment)),
         total: Some(money(order.total)),
     };
+    let business_key = order.id.to_string();
+    start(order.saga_id, PLAN, business_key, &input, clock, trace)
+}
+
+/// The message that starts the saga of a cancellation.
+pub(crate) fn start_cancellation(
+    order: &Order,
+    cancellation: &Cancellation,
+    clock: &Clock,
+    trace: TraceContext,
+) -> Record {
+    let fulfilment = fulfilment(&order.status);
+    let input = pb::CancelOrder {
+        cancellation_id: cancellation.id.to_string(),
+        order_id: order.id.to_string(),
+        payment_id: fulfilment
+            .map(|f| f.payment_id.to_string())
+            .unwrap_or_default(),
+        shipment_id: fulfilment
+            .map(|f| f.shipment_id.to_string())
+            .unwrap_or_default(),
+    };
+    let business_key = cancellation.id.to_string();
+    start(
+        cancellation.saga_id,
+        CANCEL_PLAN,
+        business_key,
+        &input,
+        clock,
+        trace,
+    )
+}
+
+fn start<M: Message + Name>(
+    saga: SagaId,
+    plan: &str,
+    business_key: String,
+    input: &M,
+    clock: &Clock,
+    trace: TraceContext,
+) -> Record {
     let start = StartSaga {
-        saga_id: order.saga_id.to_string(),
-        plan: PLAN.to_owned(),
-        business_key: order.id.to_string(),
+        saga_id: saga.to_string(),
+        plan: plan.to_owned(),
+        business_key,
         input: Some(prost_types::Any {
-            type_url: pb::PlaceOrder::type_url(),
+            type_url: M::type_url(),
             value: input.encode_to_vec(),
         }),
     };
     Record {
         topic: Topic::ORCHESTRATOR_COMMANDS,
-        key: order.saga_id.key(),
+        key: saga.key(),
         event_id: EventId::new(clock),
         kind: StartSaga::full_name().into(),
         body: start.encode_to_vec().into(),
@@ -183,26 +226,40 @@ pub(crate) fn start_saga(order: &Order, clock: &Clock, trace: TraceContext) -> R
     }
 }
 
-/// The event that tells what became of an order.
-pub(crate) fn decided_event(standing: &Standing) -> Event {
+fn fulfilment(status: &Status) -> Option<Fulfilment> {
+    match status {
+        Status::Pending | Status::Rejected { .. } => None,
+        Status::Confirmed(fulfilment)
+        | Status::Cancelling(fulfilment, _)
+        | Status::Cancelled(fulfilment) => Some(*fulfilment),
+    }
+}
+
+/// The event that tells what a saga decided about an order.
+pub(crate) fn decided_event(standing: &Standing, decision: &Decision) -> Event {
     let (order_id, user_id) = (standing.id.to_string(), standing.user.to_string());
     let topic = events_of("order").expect("the table of topics has the order service");
     let key = standing.id.key();
-    match &standing.status {
-        Status::Rejected { reason, .. } => {
+    match decision {
+        Decision::Confirm(_) => Event::of(topic, key, &pb::OrderConfirmed { order_id, user_id }),
+        Decision::Close { .. } => Event::of(topic, key, &pb::OrderCancelled { order_id, user_id }),
+        Decision::Reject { reason, .. } => {
             let reason = reason.clone();
-            Event::of(
-                topic,
-                key,
-                &pb::OrderRejected {
-                    order_id,
-                    user_id,
-                    reason,
-                },
-            )
+            let event = pb::OrderRejected {
+                order_id,
+                user_id,
+                reason,
+            };
+            Event::of(topic, key, &event)
         }
-        Status::Confirmed { .. } | Status::Pending => {
-            Event::of(topic, key, &pb::OrderConfirmed { order_id, user_id })
+        Decision::Keep { reason, .. } => {
+            let reason = reason.clone();
+            let event = pb::OrderKept {
+                order_id,
+                user_id,
+                reason,
+            };
+            Event::of(topic, key, &event)
         }
     }
 }
@@ -248,16 +305,11 @@ fn pb_method(payment: &PaymentMethod) -> PbMethod {
 /// An order on the wire.
 pub(crate) fn order(order: &Order) -> pb::Order {
     let (mut reason, mut reason_detail) = (String::new(), String::new());
-    let (mut payment_id, mut shipment_id) = (String::new(), String::new());
     let status = match &order.status {
         Status::Pending => pb::OrderStatus::Pending,
-        Status::Confirmed {
-            payment_id: payment,
-            shipment_id: shipment,
-        } => {
-            (payment_id, shipment_id) = (payment.to_string(), shipment.to_string());
-            pb::OrderStatus::Confirmed
-        }
+        Status::Confirmed(_) => pb::OrderStatus::Confirmed,
+        Status::Cancelling(..) => pb::OrderStatus::Cancelling,
+        Status::Cancelled(_) => pb::OrderStatus::Cancelled,
         Status::Rejected {
             reason: why,
             detail,
@@ -266,6 +318,7 @@ pub(crate) fn order(order: &Order) -> pb::Order {
             pb::OrderStatus::Rejected
         }
     };
+    let fulfilment = fulfilment(&order.status);
     let lines = order.lines.iter().map(|line| pb::order::Line {
         sku: line.sku.to_string(),
         name: line.name.clone(),
@@ -284,10 +337,26 @@ pub(crate) fn order(order: &Order) -> pb::Order {
         address: Some(pb_address(&order.address)),
         payment_method: Some(pb_method(&order.payment)),
         saga_id: order.saga_id.to_string(),
-        payment_id,
-        shipment_id,
+        payment_id: fulfilment
+            .map(|f| f.payment_id.to_string())
+            .unwrap_or_default(),
+        shipment_id: fulfilment
+            .map(|f| f.shipment_id.to_string())
+            .unwrap_or_default(),
+        cancellation: order.cancellation.as_ref().map(cancellation),
         created_at: Some(timestamp(order.created_at)),
         updated_at: Some(timestamp(order.updated_at)),
+    }
+}
+
+fn cancellation(cancellation: &Cancellation) -> pb::order::Cancellation {
+    let (refused_reason, refused_detail) = cancellation.refused.clone().unwrap_or_default();
+    pb::order::Cancellation {
+        cancellation_id: cancellation.id.to_string(),
+        saga_id: cancellation.saga_id.to_string(),
+        refused_reason,
+        refused_detail,
+        requested_at: Some(timestamp(cancellation.requested_at)),
     }
 }
 

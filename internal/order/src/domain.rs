@@ -2,7 +2,8 @@
 #![warn(clippy::wildcard_enum_match_arm)]
 
 use palinode_values::{
-    Money, MoneyError, OrderId, PaymentId, SagaId, ShipmentId, Sku, Timestamp, UserId,
+    CancellationId, Money, MoneyError, OrderId, PaymentId, SagaId, ShipmentId, Sku, Timestamp,
+    UserId,
 };
 
 /// Something that can be ordered.
@@ -59,8 +60,17 @@ pub(crate) struct Order {
     pub(crate) total: Money,
     pub(crate) address: Address,
     pub(crate) payment: PaymentMethod,
+    /// The last one that was asked for.
+    pub(crate) cancellation: Option<Cancellation>,
     pub(crate) created_at: Timestamp,
     pub(crate) updated_at: Timestamp,
+}
+
+/// How a confirmed order was paid and sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Fulfilment {
+    pub(crate) payment_id: PaymentId,
+    pub(crate) shipment_id: ShipmentId,
 }
 
 /// Where an order is.
@@ -68,25 +78,43 @@ pub(crate) struct Order {
 pub(crate) enum Status {
     /// Its saga has not decided yet; the sweep makes sure that there is one.
     Pending,
-    /// The end: paid and on its way.
-    Confirmed {
-        payment_id: PaymentId,
-        shipment_id: ShipmentId,
-    },
+    /// Paid and on its way. It stays so, or is cancelled.
+    Confirmed(Fulfilment),
     /// The end: nothing of it is left.
     Rejected { reason: String, detail: String },
+    /// The saga of this cancellation decides whether it is taken back.
+    Cancelling(Fulfilment, CancellationId),
+    /// The end: it was taken back.
+    Cancelled(Fulfilment),
+}
+
+/// A try to take an order back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Cancellation {
+    pub(crate) id: CancellationId,
+    pub(crate) saga_id: SagaId,
+    /// Why it could not be carried out: constant name and words.
+    pub(crate) refused: Option<(String, String)>,
+    pub(crate) requested_at: Timestamp,
 }
 
 /// What a saga decides.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Decision {
-    Confirm {
-        payment_id: PaymentId,
-        shipment_id: ShipmentId,
-    },
+    Confirm(Fulfilment),
     Reject {
         reason: String,
         detail: String,
+    },
+    /// The cancellation came too late: the order stays.
+    Keep {
+        cancellation: CancellationId,
+        reason: String,
+        detail: String,
+    },
+    /// The cancellation was carried out.
+    Close {
+        cancellation: CancellationId,
     },
 }
 
@@ -97,38 +125,73 @@ pub(crate) struct AlreadyDecided {
     pub(crate) is: &'static str,
 }
 
+/// Why an order is not cancelled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NotCancelled {
+    /// Its saga is still under way.
+    NotYet,
+    /// There is nothing to take back.
+    Rejected,
+}
+
 impl Status {
     /// One word, as stored.
     pub(crate) fn word(&self) -> &'static str {
         match self {
             Self::Pending => "pending",
-            Self::Confirmed { .. } => "confirmed",
+            Self::Confirmed(_) => "confirmed",
             Self::Rejected { .. } => "rejected",
+            Self::Cancelling(..) => "cancelling",
+            Self::Cancelled(_) => "cancelled",
         }
     }
 
     /// The status after a decision. Deciding the same again changes nothing.
-    pub(crate) fn next(self, decision: Decision) -> Result<Self, AlreadyDecided> {
+    pub(crate) fn next(self, decision: &Decision) -> Result<Self, AlreadyDecided> {
         match (self, decision) {
-            (
-                Self::Pending,
-                Decision::Confirm {
-                    payment_id,
-                    shipment_id,
-                },
-            ) => Ok(Self::Confirmed {
-                payment_id,
-                shipment_id,
+            (Self::Pending, Decision::Confirm(fulfilment)) => Ok(Self::Confirmed(*fulfilment)),
+            (Self::Pending, Decision::Reject { reason, detail }) => Ok(Self::Rejected {
+                reason: reason.clone(),
+                detail: detail.clone(),
             }),
-            (Self::Pending, Decision::Reject { reason, detail }) => {
-                Ok(Self::Rejected { reason, detail })
+            (Self::Cancelling(fulfilment, open), Decision::Keep { cancellation, .. })
+                if open == *cancellation =>
+            {
+                Ok(Self::Confirmed(fulfilment))
             }
-            (decided @ Self::Confirmed { .. }, Decision::Confirm { .. })
-            | (decided @ Self::Rejected { .. }, Decision::Reject { .. }) => Ok(decided),
-            (decided @ Self::Confirmed { .. }, Decision::Reject { .. })
-            | (decided @ Self::Rejected { .. }, Decision::Confirm { .. }) => {
-                Err(AlreadyDecided { is: decided.word() })
+            (Self::Cancelling(fulfilment, open), Decision::Close { cancellation })
+                if open == *cancellation =>
+            {
+                Ok(Self::Cancelled(fulfilment))
             }
+            (
+                decided @ (Self::Confirmed(_) | Self::Cancelling(..) | Self::Cancelled(_)),
+                Decision::Confirm(_),
+            )
+            | (decided @ Self::Rejected { .. }, Decision::Reject { .. })
+            | (decided @ Self::Confirmed(_), Decision::Keep { .. })
+            | (decided @ Self::Cancelled(_), Decision::Close { .. }) => Ok(decided),
+            (
+                decided @ (Self::Pending
+                | Self::Confirmed(_)
+                | Self::Rejected { .. }
+                | Self::Cancelling(..)
+                | Self::Cancelled(_)),
+                Decision::Confirm(_)
+                | Decision::Reject { .. }
+                | Decision::Keep { .. }
+                | Decision::Close { .. },
+            ) => Err(AlreadyDecided { is: decided.word() }),
+        }
+    }
+
+    /// The status after a cancellation was asked for; `None`: one is under way, or was carried out.
+    pub(crate) fn cancel(&self, id: CancellationId) -> Result<Option<Self>, NotCancelled> {
+        match self {
+            Self::Pending => Err(NotCancelled::NotYet),
+            Self::Rejected { .. } => Err(NotCancelled::Rejected),
+            Self::Confirmed(fulfilment) => Ok(Some(Self::Cancelling(*fulfilment, id))),
+            Self::Cancelling(..) | Self::Cancelled(_) => Ok(None),
         }
     }
 }
@@ -155,32 +218,64 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn a_decided_order_never_changes() {
+    fn fulfilment() -> Fulfilment {
         let clock = Clock::system();
-        let confirm = Decision::Confirm {
+        Fulfilment {
             payment_id: PaymentId::new(&clock),
             shipment_id: ShipmentId::new(&clock),
-        };
+        }
+    }
+
+    #[test]
+    fn a_decided_order_never_changes() {
+        let confirm = Decision::Confirm(fulfilment());
         let reject = Decision::Reject {
             reason: "OUT_OF_STOCK".to_owned(),
             detail: String::new(),
         };
-        let confirmed = Status::Pending.next(confirm.clone()).unwrap();
-        let rejected = Status::Pending.next(reject.clone()).unwrap();
+        let confirmed = Status::Pending.next(&confirm).unwrap();
+        let rejected = Status::Pending.next(&reject).unwrap();
+        assert_eq!(confirmed.clone().next(&confirm), Ok(confirmed.clone()));
         assert_eq!(
-            confirmed.clone().next(confirm.clone()),
-            Ok(confirmed.clone())
-        );
-        assert_eq!(
-            confirmed.next(reject.clone()),
+            confirmed.next(&reject),
             Err(AlreadyDecided { is: "confirmed" })
         );
-        assert_eq!(rejected.clone().next(reject), Ok(rejected.clone()));
+        assert_eq!(rejected.clone().next(&reject), Ok(rejected.clone()));
         assert_eq!(
-            rejected.next(confirm),
+            rejected.next(&confirm),
             Err(AlreadyDecided { is: "rejected" })
         );
+    }
+
+    #[test]
+    fn a_cancellation_is_decided_by_its_own_saga_and_once() {
+        let clock = Clock::system();
+        let (id, other) = (CancellationId::new(&clock), CancellationId::new(&clock));
+        let confirmed = Status::Confirmed(fulfilment());
+        let cancelling = confirmed.cancel(id).unwrap().unwrap();
+        assert_eq!(cancelling.cancel(other), Ok(None), "one at a time");
+        let keep = |cancellation| Decision::Keep {
+            cancellation,
+            reason: "SHIPMENT_DISPATCHED".to_owned(),
+            detail: String::new(),
+        };
+        let close = |cancellation| Decision::Close { cancellation };
+        let is = "cancelling";
+        assert_eq!(
+            cancelling.clone().next(&keep(other)),
+            Err(AlreadyDecided { is })
+        );
+        assert_eq!(
+            cancelling.clone().next(&close(other)),
+            Err(AlreadyDecided { is })
+        );
+        assert_eq!(cancelling.clone().next(&keep(id)), Ok(confirmed.clone()));
+        assert_eq!(confirmed.next(&keep(id)).unwrap().word(), "confirmed");
+        let cancelled = cancelling.next(&close(id)).unwrap();
+        assert_eq!(cancelled.word(), "cancelled");
+        assert_eq!(cancelled.clone().next(&close(id)), Ok(cancelled.clone()));
+        assert_eq!(cancelled.cancel(other), Ok(None));
+        assert_eq!(Status::Pending.cancel(id), Err(NotCancelled::NotYet));
     }
 
     #[test]

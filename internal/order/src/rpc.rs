@@ -4,18 +4,21 @@ use palinode_db::Error;
 use palinode_pb::order::v1 as pb;
 use palinode_pb::order::v1::order_service_server::OrderService;
 use palinode_rpc::{Violations, created, idempotency_key, status, trace_context};
-use palinode_values::{Coded, ErrorCode, OrderId};
+use palinode_values::{Coded, ErrorCode, OrderId, UserId};
 use prost::Message;
 use sha2::{Digest, Sha256};
 use tonic::{Request, Response, Status};
 
 use crate::app::Desk;
+use crate::app::cancel::{CancelError, cancel};
 use crate::app::place::{Key, PlaceError, Placed, place};
+use crate::clients::Orchestrator;
 use crate::convert;
 use crate::store;
 
 pub(crate) struct Orders {
     pub(crate) desk: Desk,
+    pub(crate) orchestrator: Orchestrator,
 }
 
 const PAGE_DEFAULT: i32 = 50;
@@ -78,6 +81,20 @@ fn next_page<T>(page: &[T], size: i32, token: impl Fn(&T) -> String) -> String {
     page.last().filter(|_| full).map(token).unwrap_or_default()
 }
 
+/// The idempotency key of a call, and what it stands for.
+fn key<M: Message>(request: &Request<M>, method: &str) -> Result<Option<Key>, Status> {
+    let fingerprint = |message: &M| {
+        let digest = Sha256::new()
+            .chain_update(method)
+            .chain_update(message.encode_to_vec());
+        digest.finalize().to_vec()
+    };
+    Ok(idempotency_key(request)?.map(|key| Key {
+        key,
+        fingerprint: fingerprint(request.get_ref()),
+    }))
+}
+
 impl Orders {
     async fn get(&self, request: &pb::GetOrderRequest) -> Result<pb::GetOrderResponse, Refused> {
         let id = order_id("order_id", &request.order_id)?;
@@ -87,6 +104,13 @@ impl Orders {
         Ok(pb::GetOrderResponse {
             order: Some(convert::order(&order)),
         })
+    }
+
+    fn cancellation(&self, request: &pb::CancelOrderRequest) -> Result<(OrderId, UserId), Refused> {
+        let id = order_id("order_id", &request.order_id)?;
+        let mut wrong = Violations::new();
+        let user = convert::user(&mut wrong, &request.user_id);
+        user.map(|user| (id, user)).ok_or(Refused::Invalid(wrong))
     }
 
     async fn list(
@@ -129,11 +153,7 @@ impl OrderService for Orders {
         &self,
         request: Request<pb::PlaceOrderRequest>,
     ) -> Result<Response<pb::PlaceOrderResponse>, Status> {
-        let fingerprint = || Sha256::digest(request.get_ref().encode_to_vec()).to_vec();
-        let key = idempotency_key(&request)?.map(|key| Key {
-            key,
-            fingerprint: fingerprint(),
-        });
+        let key = key(&request, "PlaceOrder")?;
         let trace = trace_context(&request);
         let placed = async {
             let request = convert::request(request.into_inner()).map_err(PlaceError::Invalid)?;
@@ -150,6 +170,28 @@ impl OrderService for Orders {
                 Ok(Response::new(pb::PlaceOrderResponse { order }))
             }
         }
+    }
+
+    async fn cancel_order(
+        &self,
+        request: Request<pb::CancelOrderRequest>,
+    ) -> Result<Response<pb::CancelOrderResponse>, Status> {
+        let key = key(&request, "CancelOrder")?;
+        let trace = trace_context(&request);
+        let asked = self.cancellation(request.get_ref());
+        let (id, user) = asked.map_err(|error| status(&error))?;
+        let cancelled = cancel(
+            &self.desk,
+            &self.orchestrator,
+            (id, &user),
+            key.as_ref(),
+            &trace,
+        );
+        let order = cancelled
+            .await
+            .map_err(|error: CancelError| status(&error))?;
+        let order = Some(convert::order(&order));
+        Ok(Response::new(pb::CancelOrderResponse { order }))
     }
 
     async fn get_order(

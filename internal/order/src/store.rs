@@ -1,4 +1,5 @@
 //! The only room with SQL.
 
+pub(crate) mod cancellation;
 pub(crate) mod offer;
 pub(crate) mod order;

@@ -30,7 +30,7 @@ pub async fn build(context: Context) -> anyhow::Result<()> {
     );
     let topic = commands_of("order").expect("the table of topics has the order service");
     context.consume("order", &[topic], participant)?;
-    let orchestrator = palinode_rpc::channel(&context.peers().orchestrator);
+    let orchestrator = Orchestrator::new(palinode_rpc::channel(&context.peers().orchestrator));
     let desk = Desk {
         db,
         clock,
@@ -40,7 +40,7 @@ pub async fn build(context: Context) -> anyhow::Result<()> {
     };
     let sweep = Sweep {
         desk: desk.clone(),
-        orchestrator: Orchestrator::new(orchestrator),
+        orchestrator: orchestrator.clone(),
     };
     let stop = context.tasks.stop_token();
     context.spawn("sweep", async move {
@@ -48,7 +48,7 @@ pub async fn build(context: Context) -> anyhow::Result<()> {
         Ok(())
     });
     context.spawn_relay()?;
-    let orders = Orders { desk };
+    let orders = Orders { desk, orchestrator };
     context.serve_grpc(context.grpc().add_service(OrderServiceServer::new(orders)));
     Ok(())
 }

@@ -1,7 +1,6 @@
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use chrono::TimeDelta;
 use palinode_db::{Db, Tx};
 use palinode_messaging::{BatchHandler, Committed, Failure, Received, Record, SagaHeaders};
 use palinode_outbox::Doorbell;
@@ -18,11 +17,6 @@ use crate::row::{Answered, Arrived, Held, Reply};
 use crate::waves::waves;
 use crate::{Decided, Event, Handler, Task, reply, spans, step_key, store};
 
-/// Sagas older than that are refused: their guard rows may be gone.
-///
-/// More than the retention of a topic and the longest saga together.
-const HORIZON: TimeDelta = TimeDelta::days(30);
-
 /// A consumer's batch handler around the service's own [`Handler`].
 ///
 /// A batch is one transaction: guard rows, effects, replies, events, parked records.
@@ -34,6 +28,9 @@ pub struct Participant<H> {
     doorbell: Doorbell,
     tracer: Tracer,
     clock: Clock,
+    /// Sagas that started before it are refused: their guard rows may be gone. As the batch before
+    /// has read it; a day is dropped a day later than it has to be, so that this does no harm.
+    oldest: Mutex<Option<Timestamp>>,
 }
 
 /// A command of the batch, read.
@@ -76,17 +73,29 @@ impl<H: Handler> Participant<H> {
             doorbell,
             tracer,
             clock,
+            oldest: Mutex::new(None),
         }
     }
 
     async fn run(&self, mut tx: Tx, batch: &[Received]) -> Result<(Tx, Handled), Error> {
+        let oldest = self.oldest(&mut tx).await?;
         let (mut commands, parked) = self.read(batch);
         store::park(&mut tx, &parked).await?;
         if commands.is_empty() {
             return Ok((tx, Handled::default()));
         }
         let (keys, at) = distinct(&commands);
-        let (mut rows, now) = store::lock(&mut tx, &borrowed(&keys)).await?;
+        // of what is refused no row is made: its day is gone
+        let expired: Vec<bool> = keys
+            .iter()
+            .map(|(saga, _)| is_before(*saga, oldest))
+            .collect();
+        let (mut rows, times) = store::lock(&mut tx, &borrowed(&keys), &expired).await?;
+        let now = times.now;
+        *self.oldest.lock().unwrap_or_else(PoisonError::into_inner) = Some(times.oldest);
+        for command in &mut commands {
+            command.expired = is_before(command.saga.saga_id, times.oldest.max(oldest));
+        }
         let mut answers: Vec<Option<(Reply, Vec<Event>)>> = Vec::new();
         answers.resize_with(commands.len(), || None);
         for wave in waves(&at) {
@@ -120,13 +129,21 @@ impl<H: Handler> Participant<H> {
         Ok((tx, Handled { processed, records }))
     }
 
+    /// When the oldest saga has started that is not refused.
+    async fn oldest(&self, tx: &mut Tx) -> Result<Timestamp, Error> {
+        let known = *self.oldest.lock().unwrap_or_else(PoisonError::into_inner);
+        match known {
+            Some(oldest) => Ok(oldest),
+            None => Ok(store::times(tx).await?.oldest),
+        }
+    }
+
     /// Reads the batch: what is a command, and what has to be parked.
     fn read<'a>(&self, batch: &'a [Received]) -> (Vec<Command<'a, H::Command>>, Vec<Parked<'a>>) {
         let mut commands = Vec::with_capacity(batch.len());
         let mut parked = Vec::new();
-        let oldest = self.clock.now() - HORIZON;
         for record in batch {
-            match self.read_one(record, oldest) {
+            match self.read_one(record) {
                 Ok(command) => commands.push(command),
                 Err(error) => {
                     tracing::warn!(
@@ -143,11 +160,7 @@ impl<H: Handler> Participant<H> {
         (commands, parked)
     }
 
-    fn read_one<'a>(
-        &self,
-        record: &'a Received,
-        oldest: Timestamp,
-    ) -> Result<Command<'a, H::Command>, String> {
+    fn read_one<'a>(&self, record: &'a Received) -> Result<Command<'a, H::Command>, String> {
         let saga = SagaHeaders::read(&record.headers).map_err(|error| error.to_string())?;
         let kind = record.kind().map_err(|error| error.to_string())?;
         let arrival = match (saga.direction, saga.probe) {
@@ -167,7 +180,6 @@ impl<H: Handler> Participant<H> {
         let trace = record
             .trace()
             .map_or_else(TraceContext::root, |create| create.child());
-        let expired = started_at(saga.saga_id).is_some_and(|at| at < oldest);
         let hash = Sha256::digest(&record.body).into();
         Ok(Command {
             record,
@@ -176,7 +188,7 @@ impl<H: Handler> Participant<H> {
             arrival,
             hash,
             trace,
-            expired,
+            expired: false, // told when the row is locked
         })
     }
 
@@ -303,10 +315,13 @@ fn borrowed(keys: &[(SagaId, String)]) -> Vec<(SagaId, &str)> {
         .collect()
 }
 
-/// The time in a UUIDv7.
-fn started_at(saga: SagaId) -> Option<Timestamp> {
-    let (seconds, nanos) = saga.0.get_timestamp()?.to_unix();
-    Timestamp::from_timestamp(i64::try_from(seconds).ok()?, nanos)
+/// Whether the saga has started before that, by the time in its id.
+fn is_before(saga: SagaId, oldest: Timestamp) -> bool {
+    let started_at = saga.0.get_timestamp().and_then(|at| {
+        let (seconds, nanos) = at.to_unix();
+        Timestamp::from_timestamp(i64::try_from(seconds).ok()?, nanos)
+    });
+    started_at.is_some_and(|at| at < oldest)
 }
 
 /// A command and its answer: what its span tells, and what is written into the outbox.

@@ -22,7 +22,8 @@ pub struct Settlement {
     pub step: String,
     /// Which of the two was pending.
     pub direction: Direction,
-    /// Forward: `Done` or `Failed`. Backward: `Undone` or `CannotUndo`.
+    /// Forward: `Done`, `Failed`, or `Transient`: it did not happen, and may be asked for again.
+    /// Backward: `Undone` or `CannotUndo`.
     pub outcome: Outcome,
     /// Written only if the task was still pending.
     pub events: Vec<Event>,
@@ -185,31 +186,59 @@ fn forward(row: &mut Held, outcome: &Outcome) -> Result<Said, Error> {
             }
             let failed = reply::failed(reason.clone(), detail.clone());
             let reply = acted(row, Act::Failed, failed)?;
-            row.pending_until = None;
-            if !undo_wanted {
-                return Ok(Said {
-                    owed,
-                    reply: Some(reply),
-                    undo: None,
-                });
+            if undo_wanted {
+                return nothing_to_undo(row);
             }
-            let owed = row.owed(Direction::Backward)?;
-            row.change(Row {
-                comp: Comp::Done,
-                ..row.row
-            });
-            row.comp_result = Some(reply::undone_empty());
+            row.pending_until = None;
             Ok(Said {
                 owed,
-                reply: Some(reply::undone_empty()),
+                reply: Some(reply),
                 undo: None,
             })
         }
-        Outcome::Pending { .. }
-        | Outcome::Transient { .. }
-        | Outcome::Undone
-        | Outcome::CannotUndo { .. } => Err(row.inconsistent("act", "no outcome of an action")),
+        Outcome::Transient { detail } => {
+            row.act_result = None;
+            if undo_wanted {
+                // the door is shut: the action would come too late
+                row.change(Row {
+                    act: Act::Closed,
+                    ..row.row
+                });
+                return nothing_to_undo(row);
+            }
+            // as if it had never arrived: the next attempt runs
+            row.change(Row {
+                act: Act::None,
+                ..row.row
+            });
+            row.act_hash = None;
+            row.pending_until = None;
+            Ok(Said {
+                owed,
+                reply: Some(reply::transient(detail.clone())),
+                undo: None,
+            })
+        }
+        Outcome::Pending { .. } | Outcome::Undone | Outcome::CannotUndo { .. } => {
+            Err(row.inconsistent("act", "no outcome of an action"))
+        }
     }
+}
+
+/// The compensation waited for an action that did not happen.
+fn nothing_to_undo(row: &mut Held) -> Result<Said, Error> {
+    let owed = row.owed(Direction::Backward)?;
+    row.change(Row {
+        comp: Comp::Done,
+        ..row.row
+    });
+    row.comp_result = Some(reply::undone_empty());
+    row.pending_until = None;
+    Ok(Said {
+        owed,
+        reply: Some(reply::undone_empty()),
+        undo: None,
+    })
 }
 
 fn backward(row: &mut Held, outcome: &Outcome) -> Result<Said, Error> {

@@ -50,42 +50,56 @@ pub async fn park(tx: &mut Tx, parked: &[(&Received, String)]) -> Result<(), Err
 /// Locks the rows of `keys`, and makes those that are missing.
 ///
 /// Shape: `keys` are distinct and not empty; one row comes back for each, in the order of `keys`,
-/// and the database's time. The caller holds no row yet of the tables that a handler locks.
+/// and the database's time. Of an `expired` key the row is a blank, neither made nor locked. The caller holds no row yet of the tables that a handler locks.
 ///
 /// New rows first, then the ones that are there, each in key order: who waits for a new row holds
 /// none that was there before, so two batches cannot wait for each other.
 pub(crate) async fn lock(
     tx: &mut Tx,
     keys: &[(SagaId, &str)],
-) -> Result<(Vec<Held>, Timestamp), Error> {
-    let (sagas, steps) = columns(keys);
+    expired: &[bool],
+) -> Result<(Vec<Held>, Times), Error> {
+    let kept = keys.iter().zip(expired).filter(|(_, expired)| !**expired);
+    let kept: Vec<_> = kept.map(|(key, _)| *key).collect();
+    if kept.is_empty() {
+        let blanks = keys
+            .iter()
+            .map(|(saga, step)| Held::new(*saga, (*step).to_owned()));
+        return Ok((blanks.collect(), times(tx).await?));
+    }
+    let (sagas, steps) = columns(&kept);
     let made = sqlx::query!(
         r#"INSERT INTO saga_guard (saga_id, step, act, comp)
            SELECT k.saga_id, k.step, 'none', 'none'
              FROM unnest($1::uuid[], $2::text[]) AS k(saga_id, step)
             ORDER BY k.saga_id, k.step
                ON CONFLICT DO NOTHING
-        RETURNING saga_id, step, now() AS "now!""#,
+        RETURNING saga_id, step, now() AS "now!",
+                  (SELECT greatest(oldest, now() - keep) FROM retention
+                    WHERE parent = 'saga_guard') AS "oldest!""#,
         &sagas,
         &steps as &[&str],
     )
     .fetch_all(tx.conn())
     .await?;
-    let mut now = made.first().map(|row| row.now);
+    let mut times = made.first().map(|row| Times {
+        now: row.now,
+        oldest: row.oldest,
+    });
     let mut rows: HashMap<(SagaId, String), Held> = HashMap::with_capacity(keys.len());
     for row in made {
         let (saga, step) = (SagaId(row.saga_id), row.step);
         rows.insert((saga, step.clone()), Held::new(saga, step));
     }
     let key = |&(saga, step): &(SagaId, &str)| (saga, step.to_owned());
-    let there: Vec<_> = keys
+    let there: Vec<_> = kept
         .iter()
         .filter(|k| !rows.contains_key(&key(k)))
         .copied()
         .collect();
     if !there.is_empty() {
         let (found, read_at) = find(tx, &there).await?;
-        now = now.or(read_at);
+        times = times.or(read_at);
         rows.extend(
             found
                 .into_iter()
@@ -93,10 +107,31 @@ pub(crate) async fn lock(
         );
     }
     let missing = || Error::inconsistent("saga_guard", "saga_id", "batch", "a row was not locked");
-    let locked = keys
-        .iter()
-        .map(|k| rows.remove(&key(k)).ok_or_else(missing));
-    Ok((locked.collect::<Result<_, _>>()?, now.ok_or_else(missing)?))
+    let locked = keys.iter().zip(expired).map(|(k, expired)| match expired {
+        true => Ok(Held::new(k.0, k.1.to_owned())),
+        false => rows.remove(&key(k)).ok_or_else(missing),
+    });
+    Ok((
+        locked.collect::<Result<_, _>>()?,
+        times.ok_or_else(missing)?,
+    ))
+}
+
+/// The database's time, and what is too old for it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Times {
+    pub(crate) now: Timestamp,
+    /// When the oldest saga has started whose rows are certainly there.
+    pub(crate) oldest: Timestamp,
+}
+
+pub(crate) async fn times(tx: &mut Tx) -> Result<Times, Error> {
+    let times = sqlx::query_as!(
+        Times,
+        r#"SELECT now() AS "now!", greatest(oldest, now() - keep) AS "oldest!"
+             FROM retention WHERE parent = 'saga_guard'"#
+    );
+    Ok(times.fetch_one(tx.conn()).await?)
 }
 
 /// Locks the rows of `keys` that are there; they come back in key order.
@@ -107,30 +142,36 @@ pub(crate) async fn lock_existing(
     Ok(find(tx, keys).await?.0)
 }
 
-async fn find(
-    tx: &mut Tx,
-    keys: &[(SagaId, &str)],
-) -> Result<(Vec<Held>, Option<Timestamp>), Error> {
+async fn find(tx: &mut Tx, keys: &[(SagaId, &str)]) -> Result<(Vec<Held>, Option<Times>), Error> {
     let (sagas, steps) = columns(keys);
+    let (least, greatest) = bounds(&sagas);
     let found = sqlx::query_as!(
         Found,
         r#"SELECT g.saga_id, g.step, g.act, g.act_hash, g.act_result, g.comp, g.comp_result,
-                  g.pending_until, now() AS "now!"
+                  g.pending_until, now() AS "now!",
+                  (SELECT greatest(oldest, now() - keep) FROM retention
+                    WHERE parent = 'saga_guard') AS "oldest!"
              FROM unnest($1::uuid[], $2::text[]) AS k(saga_id, step)
              JOIN saga_guard g ON g.saga_id = k.saga_id AND g.step = k.step
+            WHERE g.saga_id BETWEEN $3 AND $4 -- prunes the other days
             ORDER BY g.saga_id, g.step
               FOR UPDATE OF g"#,
         &sagas,
         &steps as &[&str],
+        least,
+        greatest,
     )
     .fetch_all(tx.conn())
     .await?;
-    let now = found.first().map(|row| row.now);
+    let times = found.first().map(|row| Times {
+        now: row.now,
+        oldest: row.oldest,
+    });
     let rows = found
         .into_iter()
         .map(Held::try_from)
         .collect::<Result<_, _>>()?;
-    Ok((rows, now))
+    Ok((rows, times))
 }
 
 /// Writes back the rows that were changed.
@@ -148,6 +189,7 @@ pub(crate) async fn write(tx: &mut Tx, rows: &[Held]) -> Result<(), Error> {
             .collect()
     };
     let sagas: Vec<_> = changed.iter().map(|row| row.saga_id.0).collect();
+    let (least, greatest) = bounds(&sagas);
     let steps: Vec<_> = changed.iter().map(|row| row.step.as_str()).collect();
     let acts: Vec<_> = changed.iter().map(|row| act_name(row.row.act)).collect();
     let hashes: Vec<_> = changed.iter().map(|row| row.act_hash.clone()).collect();
@@ -160,7 +202,7 @@ pub(crate) async fn write(tx: &mut Tx, rows: &[Held]) -> Result<(), Error> {
            FROM unnest($1::uuid[], $2::text[], $3::text[], $4::bytea[], $5::bytea[], $6::text[],
                        $7::bytea[], $8::timestamptz[])
              AS n(saga_id, step, act, act_hash, act_result, comp, comp_result, pending_until)
-          WHERE g.saga_id = n.saga_id AND g.step = n.step",
+          WHERE g.saga_id = n.saga_id AND g.step = n.step AND g.saga_id BETWEEN $9 AND $10",
         &sagas,
         &steps as &[&str],
         &acts as &[&str],
@@ -169,6 +211,8 @@ pub(crate) async fn write(tx: &mut Tx, rows: &[Held]) -> Result<(), Error> {
         &comps as &[&str],
         &bytes(|row| &row.comp_result) as &[Option<Vec<u8>>],
         &until as &[Option<Timestamp>],
+        least,
+        greatest,
     )
     .execute(tx.conn())
     .await?;
@@ -193,6 +237,7 @@ struct Found {
     comp_result: Option<Vec<u8>>,
     pending_until: Option<Timestamp>,
     now: Timestamp,
+    oldest: Timestamp,
 }
 
 impl TryFrom<Found> for Held {
@@ -246,6 +291,12 @@ fn comp_name(comp: Comp) -> &'static str {
         Comp::Done => "done",
         Comp::Closed => "closed",
     }
+}
+
+/// The least and the greatest of them.
+fn bounds(sagas: &[Uuid]) -> (Uuid, Uuid) {
+    let least = sagas.iter().min().copied().unwrap_or_default();
+    (least, sagas.iter().max().copied().unwrap_or_default())
 }
 
 fn columns<'a>(keys: &[(SagaId, &'a str)]) -> (Vec<Uuid>, Vec<&'a str>) {

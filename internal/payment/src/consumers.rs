@@ -12,7 +12,7 @@ use crate::app::run_commands;
 use crate::convert;
 use crate::domain::Command;
 
-/// The commands of payment: charge and refund.
+/// The commands of payment: charge, refund, and return.
 #[derive(Debug)]
 pub(crate) struct Commands {
     clock: Clock,

@@ -1,9 +1,10 @@
 use palinode_messaging::{Topic, events_of};
-use palinode_participant::{Event, Output};
+use palinode_participant::{Event, Outcome, Output};
 use palinode_pb::cardprocessor::v1 as processor;
 use palinode_pb::google::r#type::Money as PbMoney;
 use palinode_pb::payment::v1 as pb;
 use palinode_rpc::Violations;
+use palinode_saga::Direction;
 use palinode_values::{Currency, Money, OrderId, PaymentId, Timestamp, UserId};
 use prost::{Message, Name};
 use prost_types::Timestamp as PbTimestamp;
@@ -24,6 +25,13 @@ pub(crate) fn command(kind: &str, body: &[u8]) -> Result<Command, String> {
         let refund = pb::RefundPayment::decode(body).map_err(|e| e.to_string())?;
         Ok(Command::Refund {
             order_id: parsed(&refund.order_id)?,
+            payment_id: None,
+        })
+    } else if kind == pb::ReturnPayment::full_name() {
+        let back = pb::ReturnPayment::decode(body).map_err(|e| e.to_string())?;
+        Ok(Command::Refund {
+            order_id: parsed(&back.order_id)?,
+            payment_id: Some(parsed(&back.payment_id)?),
         })
     } else {
         Err(format!("{kind} is no command of payment"))
@@ -71,6 +79,25 @@ pub(crate) fn charge_output(payment: &Payment) -> Output {
     Output::of(&pb::ChargePaymentResult {
         payment_id: payment.id.to_string(),
     })
+}
+
+/// The money went back: a compensation, or an action of a saga that takes an order back.
+pub(crate) fn given_back(direction: Direction) -> Outcome {
+    match direction {
+        Direction::Forward => Outcome::Done { output: None },
+        Direction::Backward => Outcome::Undone,
+    }
+}
+
+/// It did not. An action that gives money back may not fail: it is asked for again.
+pub(crate) fn not_given_back(direction: Direction, reason: Reason, detail: String) -> Outcome {
+    match direction {
+        Direction::Forward => Outcome::Transient { detail },
+        Direction::Backward => Outcome::CannotUndo {
+            reason: reason.as_str().to_owned(),
+            detail,
+        },
+    }
 }
 
 pub(crate) fn charged(payment: &Payment) -> Event {

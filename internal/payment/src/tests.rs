@@ -3,4 +3,5 @@
 mod cards;
 mod fixture;
 mod requests;
+mod returns;
 mod wallets;

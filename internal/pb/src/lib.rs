@@ -22,38 +22,7 @@ pub static DESCRIPTORS: LazyLock<DescriptorPool> = LazyLock::new(|| {
     DescriptorPool::decode(FILE_DESCRIPTOR_SET).expect("protox wrote these descriptors")
 });
 
-macro_rules! module {
-    ($name:ident, $package:literal) => {
-        pub mod $name {
-            pub mod v1 {
-                tonic::include_proto!($package);
-            }
-        }
-    };
-}
+// `palinode.gift.v1` is the module `palinode::gift::v1`: a new area needs no line here.
+include!(concat!(env!("OUT_DIR"), "/contracts.rs"));
 
-/// The platform's own contracts.
-pub mod palinode {
-    module!(inventory, "palinode.inventory.v1");
-    module!(order, "palinode.order.v1");
-    module!(payment, "palinode.payment.v1");
-    module!(saga, "palinode.saga.v1");
-    module!(shipping, "palinode.shipping.v1");
-}
-/// The contract of the card processor.
-pub mod cardprocessor {
-    pub mod v1 {
-        tonic::include_proto!("cardprocessor.v1");
-    }
-}
-/// Shared types of the field.
-pub mod google {
-    pub mod api {
-        tonic::include_proto!("google.api");
-    }
-    pub mod r#type {
-        tonic::include_proto!("google.r#type");
-    }
-}
-
-pub use palinode::{inventory, order, payment, saga, shipping};
+pub use palinode::*;

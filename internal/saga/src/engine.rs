@@ -42,6 +42,13 @@ pub enum Input {
         /// Whether it is open: then the saga is held.
         open: bool,
     },
+    /// It goes on under another version of its plan; see [`crate::migrate`].
+    Migrate {
+        /// The version that it leaves.
+        from: u32,
+        /// The version that it has now.
+        to: u32,
+    },
 }
 
 /// What a participant may answer.
@@ -179,6 +186,7 @@ pub fn next(plan: &Plan, state: &State, input: &Input, now: DbTime) -> Transitio
         }
         Input::Due => run.due(),
         Input::Breaker { open } => run.breaker(*open),
+        Input::Migrate { .. } => {} // the state was moved; what it allows now is done below
         Input::Verb { verb } => {
             if let Err(rule) = run.verb(verb) {
                 return Transition {

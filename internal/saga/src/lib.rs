@@ -29,6 +29,7 @@ mod direction;
 mod engine;
 pub mod guard;
 mod ledger;
+mod migrate;
 mod plan;
 mod schema;
 mod state;
@@ -38,6 +39,7 @@ mod verb;
 pub use direction::{Direction, UnknownDirection};
 pub use engine::{Answer, Command, Effect, Ended, Input, Note, Refusal, Transition, next};
 pub use ledger::{Entry, Standing, ledger, residue};
+pub use migrate::{Unfit, migrate};
 pub use plan::{
     Binding, Message, Plan, PlanBuilder, PlanError, PlanErrors, Retry, Source, Step, StepBuilder,
     StepKind, cause_detail, cause_reason, input, output, step,

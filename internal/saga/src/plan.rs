@@ -88,6 +88,10 @@ pub struct Message {
     pub name: String,
     /// One for each field that is filled.
     pub bindings: Vec<Binding>,
+    /// Fields that are left empty on purpose. No part of what is stored, so that a field which is
+    /// added to a command changes no plan that was released before it.
+    #[serde(skip)]
+    pub empty: Vec<String>,
 }
 
 /// A field of a command, and what it is copied from.
@@ -366,6 +370,7 @@ fn message<M: Name>() -> Message {
     Message {
         name: M::full_name(),
         bindings: Vec::new(),
+        empty: Vec::new(),
     }
 }
 
@@ -446,6 +451,16 @@ impl StepBuilder {
                 field: field.to_owned(),
                 source,
             });
+        }
+        self
+    }
+
+    /// Leaves a field of the action empty: one that was added to the command for a later version
+    /// of the plan.
+    #[must_use]
+    pub fn without(mut self, field: &str) -> Self {
+        if let Some(action) = &mut self.step.action {
+            action.empty.push(field.to_owned());
         }
         self
     }

@@ -63,6 +63,15 @@ pub struct Config {
     /// Where the services find each other.
     #[command(flatten)]
     pub peers: Peers,
+    /// For the orchestrator: the version of a plan that new sagas run; may be repeated [default: the
+    /// one that the release has made current]
+    #[arg(
+        long = "plan",
+        env = "PALINODE_PLANS",
+        value_name = "NAME@VERSION",
+        value_delimiter = ','
+    )]
+    pub plans: Vec<PlanVersion>,
     /// Where the outbox is published from
     #[arg(long, env = "PALINODE_RELAY", value_enum, default_value_t = RelayMode::InProcess)]
     pub relay: RelayMode,
@@ -191,6 +200,36 @@ pub struct NamedDatabase {
     pub url: DatabaseUrl,
 }
 
+/// A version of a plan, `place-order@2`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlanVersion {
+    /// The plan's name.
+    pub name: String,
+    /// Counts from 1.
+    pub version: u32,
+}
+
+impl FromStr for PlanVersion {
+    type Err = ConfigError;
+
+    fn from_str(text: &str) -> Result<Self, ConfigError> {
+        let named = text.split_once('@').and_then(|(name, version)| {
+            let version = version.parse().ok().filter(|version| *version > 0)?;
+            (!name.is_empty()).then(|| Self {
+                name: name.to_owned(),
+                version,
+            })
+        });
+        named.ok_or(ConfigError::Plan)
+    }
+}
+
+impl fmt::Display for PlanVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}@{}", self.name, self.version)
+    }
+}
+
 impl FromStr for NamedDatabase {
     type Err = ConfigError;
 
@@ -218,6 +257,9 @@ pub enum ConfigError {
     /// A database of the relay that is no name and URL.
     #[error("--database is NAME=URL, such as order=postgres://user@host:5432/palinode_order")]
     NamedDatabase,
+    /// A plan that is no name and version.
+    #[error("--plan is NAME@VERSION, such as place-order@2")]
+    Plan,
     /// A service that owns a database was not told where it is.
     #[error("{0} needs a database: give --database-url or PALINODE_DATABASE_URL")]
     NoDatabase(&'static str),
@@ -515,7 +557,7 @@ mod tests {
         for spec in crate::SERVICES {
             let expect = SocketAddr::from(([127, 0, 0, 1], spec.port));
             assert_eq!(
-                config.listen_address(spec).unwrap(),
+                config.listen_address(*spec).unwrap(),
                 expect,
                 "{}",
                 spec.name

@@ -2,7 +2,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use palinode_db::{Db, MigrateError, Options, require_current_schema};
+use palinode_db::{Area, Db, MigrateError, Options, keep_partitions, require_current_schema};
 use palinode_messaging::{BatchHandler, Consumer, ConsumerOptions, Kafka, Topic};
 use palinode_outbox::Doorbell;
 use palinode_rpc::{Health, Server};
@@ -113,6 +113,10 @@ pub enum StartError {
 }
 
 const PROBE_EVERY: Duration = Duration::from_secs(5);
+/// How often days of partitioned tables are made ahead and dropped. They are made days ahead.
+const PARTITIONS_EVERY: Duration = Duration::from_secs(600);
+/// When a table was busy.
+const PARTITIONS_AGAIN: Duration = Duration::from_secs(5);
 
 /// Binds the address of a service.
 ///
@@ -164,6 +168,7 @@ impl Context {
             config,
         };
         context.probe_database();
+        context.keep_partitions().await;
         Ok(context)
     }
 
@@ -302,6 +307,28 @@ impl Context {
         }
     }
 
+    /// Makes the days that are missing before anything is written, and keeps them from then on.
+    async fn keep_partitions(&self) {
+        let Some(db) = self
+            .db
+            .clone()
+            .filter(|_| self.spec.area.is_some_and(Area::has_outbox))
+        else {
+            return;
+        };
+        let service = self.spec.name;
+        let mut pause = partitions(&db, service).await;
+        let stop = self.tasks.stop_token();
+        self.spawn("partitions", async move {
+            loop {
+                tokio::select! {
+                    () = stop.cancelled() => return Ok(()),
+                    () = tokio::time::sleep(pause) => pause = partitions(&db, service).await,
+                }
+            }
+        });
+    }
+
     fn probe_database(&self) {
         let Some(db) = self.db.clone() else { return };
         let (answers, stop) = (self.readiness.require("database"), self.tasks.stop_token());
@@ -345,6 +372,40 @@ async fn open_database(config: &Config, spec: ServiceSpec) -> Result<Option<Db>,
         })?;
     }
     Ok(Some(db))
+}
+
+/// Keeps the partitions once, and says when it has to be done again. What cannot be done harms
+/// nothing today: rows without a day of their own go to the default partition.
+async fn partitions(db: &Db, service: &'static str) -> Duration {
+    let done = match keep_partitions(db).await {
+        Ok(done) => done,
+        Err(error) if error.is_transient() => {
+            tracing::debug!(service, %error, "the partitions are busy, looked at again soon");
+            return PARTITIONS_AGAIN;
+        }
+        Err(error) => {
+            tracing::error!(
+                service,
+                error = ?error,
+                "partitions cannot be kept: does the service's role own its tables?"
+            );
+            return PARTITIONS_EVERY;
+        }
+    };
+    for (table, day) in &done.dropped {
+        tracing::info!(service, table, %day, "a day was dropped");
+    }
+    for (table, day) in &done.refused {
+        tracing::error!(service, table, %day, "a day stays in the default partition: too many rows");
+    }
+    for table in &done.strays {
+        tracing::warn!(
+            service,
+            table,
+            "rows have no day of their own: they are never dropped"
+        );
+    }
+    PARTITIONS_EVERY
 }
 
 async fn probe(db: &Db, answers: &Condition) {

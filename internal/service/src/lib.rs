@@ -16,7 +16,7 @@ mod services;
 mod tasks;
 
 pub use config::{
-    Broker, Config, ConfigError, DatabaseUrl, LogStyle, NamedDatabase, Peers, RelayMode,
+    Broker, Config, ConfigError, DatabaseUrl, LogStyle, NamedDatabase, Peers, PlanVersion, RelayMode,
 };
 pub use context::{Context, Opening, StartError, bind};
 pub use process::{Part, main, run_process};

@@ -16,7 +16,7 @@ const fn spec(name: &'static str, port: u16, area: Option<Area>) -> ServiceSpec 
 }
 
 /// Every service, in the order in which they are best started.
-pub const SERVICES: [ServiceSpec; 8] = [
+pub const SERVICES: &[ServiceSpec] = &[
     spec("cardprocessor", 50056, Some(Area::CardProcessor)),
     spec("inventory", 50052, Some(Area::Inventory)),
     spec("payment", 50053, Some(Area::Payment)),
@@ -30,5 +30,5 @@ pub const SERVICES: [ServiceSpec; 8] = [
 /// The service of that name.
 #[must_use]
 pub fn service(name: &str) -> Option<ServiceSpec> {
-    SERVICES.into_iter().find(|spec| spec.name == name)
+    SERVICES.iter().copied().find(|spec| spec.name == name)
 }

@@ -5,28 +5,28 @@ use palinode_db::{Error, Tx};
 use palinode_participant::{Decided, Handler, Task, Undecodable};
 use palinode_values::{Clock, Timestamp};
 
-use crate::domain::Arrange;
+use crate::domain::Command;
 use crate::{app, convert};
 
-/// Arranges shipments.
+/// Arranges, quotes and recalls shipments.
 #[derive(Debug)]
 pub(crate) struct Commands {
     pub(crate) clock: Clock,
 }
 
 impl Handler for Commands {
-    type Command = Arrange;
+    type Command = Command;
 
-    fn decode(&self, kind: &str, body: &Bytes) -> Result<Arrange, Undecodable> {
+    fn decode(&self, kind: &str, body: &Bytes) -> Result<Command, Undecodable> {
         convert::command(kind, body)
     }
 
     async fn handle(
         &self,
         tx: Tx,
-        tasks: &[Task<Arrange>],
+        tasks: &[Task<Command>],
         now: Timestamp,
     ) -> Result<(Tx, Vec<Decided>), Error> {
-        app::arrange_shipping(tx, tasks, now, &self.clock).await
+        app::run_commands(tx, tasks, now, &self.clock).await
     }
 }

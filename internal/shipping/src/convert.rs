@@ -1,15 +1,16 @@
 //! Messages and requests to the domain, and back.
 
 use bytes::Bytes;
-use palinode_messaging::{Topic, events_of};
+use palinode_messaging::{Record, Topic, events_of};
 use palinode_participant::{Event, Output, Undecodable};
 use palinode_pb::inventory::v1::StockLine;
 use palinode_pb::shipping::v1 as pb;
 use palinode_rpc::Violations;
-use palinode_values::{InvalidId, ShipmentId};
+use palinode_telemetry::TraceContext;
+use palinode_values::{Clock, EventId, InvalidId, ShipmentId};
 use prost::{Message, Name};
 
-use crate::domain::{Address, Arrange, Country, Item, Shipment, State};
+use crate::domain::{Address, Arrange, Carrier, Command, Country, Item, Shipment, Standing, State};
 
 /// Lines of one command at the most.
 const LINES_MAX: usize = 200;
@@ -17,26 +18,36 @@ const LINES_MAX: usize = 200;
 const TEXT_CHARS_MAX: usize = 1_000;
 
 /// The command of a record.
-pub(crate) fn command(kind: &str, body: &Bytes) -> Result<Arrange, Undecodable> {
-    if kind != pb::ArrangeShipping::full_name() {
-        return Err(Undecodable(format!("{kind} is no command of shipping")));
+pub(crate) fn command(kind: &str, body: &Bytes) -> Result<Command, Undecodable> {
+    let body = body.clone();
+    if kind == pb::ArrangeShipping::full_name() {
+        arrange(pb::ArrangeShipping::decode(body)?).map(Command::Arrange)
+    } else if kind == pb::QuoteShipping::full_name() {
+        let Address { country, .. } = address(pb::QuoteShipping::decode(body)?.address)?;
+        Ok(Command::Quote { country })
+    } else if kind == pb::RecallShipment::full_name() {
+        let message = pb::RecallShipment::decode(body)?;
+        let (order, shipment) = (id(&message.order_id)?, id(&message.shipment_id)?);
+        Ok(Command::Recall { order, shipment })
+    } else {
+        Err(Undecodable(format!("{kind} is no command of shipping")))
     }
-    let message = pb::ArrangeShipping::decode(body.clone())?;
-    let address = message
-        .address
-        .ok_or_else(|| Undecodable("no address".to_owned()))?;
+}
+
+fn arrange(message: pb::ArrangeShipping) -> Result<Arrange, Undecodable> {
     if !(1..=LINES_MAX).contains(&message.lines.len()) {
         let count = message.lines.len();
         return Err(Undecodable(format!("{count} lines, not 1 to {LINES_MAX}")));
     }
     Ok(Arrange {
         order: id(&message.order_id)?,
-        address: self::address(address)?,
+        address: address(message.address)?,
         items: message
             .lines
             .into_iter()
             .map(item)
             .collect::<Result<_, _>>()?,
+        carrier_version: (message.carrier_version != 0).then_some(message.carrier_version),
     })
 }
 
@@ -45,7 +56,8 @@ fn id<T: std::str::FromStr<Err = InvalidId>>(text: &str) -> Result<T, Undecodabl
         .map_err(|error: InvalidId| Undecodable(error.to_string()))
 }
 
-fn address(address: pb::Address) -> Result<Address, Undecodable> {
+fn address(address: Option<pb::Address>) -> Result<Address, Undecodable> {
+    let address = address.ok_or_else(|| Undecodable("no address".to_owned()))?;
     let text = |field: &str, text: String| {
         if text.chars().count() > TEXT_CHARS_MAX || text.contains('\0') {
             return Err(Undecodable(format!(
@@ -76,9 +88,16 @@ fn item(line: StockLine) -> Result<Item, Undecodable> {
     })
 }
 
-pub(crate) fn output(shipment: ShipmentId) -> Output {
+pub(crate) fn arranged_output(shipment: ShipmentId) -> Output {
     Output::of(&pb::ArrangeShippingResult {
         shipment_id: shipment.to_string(),
+    })
+}
+
+pub(crate) fn quoted_output(carrier: Carrier) -> Output {
+    Output::of(&pb::QuoteShippingResult {
+        carrier: carrier.name,
+        carrier_version: carrier.version,
     })
 }
 
@@ -89,6 +108,35 @@ pub(crate) fn shipment_arranged(shipment: &Shipment) -> Event {
         carrier: shipment.carrier.clone(),
     };
     Event::of(topic(), shipment.id.key(), &message)
+}
+
+pub(crate) fn shipment_recalled(standing: Standing) -> Event {
+    let message = pb::ShipmentRecalled {
+        shipment_id: standing.id.to_string(),
+        order_id: standing.order.to_string(),
+    };
+    Event::of(topic(), standing.id.key(), &message)
+}
+
+/// The record of an event that no command has caused, but the request of `trace`.
+pub(crate) fn shipment_dispatched(
+    standing: Standing,
+    clock: &Clock,
+    trace: &TraceContext,
+) -> Record {
+    let message = pb::ShipmentDispatched {
+        shipment_id: standing.id.to_string(),
+        order_id: standing.order.to_string(),
+    };
+    Record {
+        topic: topic(),
+        key: standing.id.key(),
+        event_id: EventId::new(clock),
+        kind: pb::ShipmentDispatched::full_name().into(),
+        body: message.encode_to_vec().into(),
+        trace: trace.clone(),
+        saga: None,
+    }
 }
 
 fn topic() -> Topic {
@@ -104,6 +152,8 @@ pub(crate) fn shipment_id(text: &str) -> Result<ShipmentId, Violations> {
 pub(crate) fn shipment(shipment: Shipment) -> pb::Shipment {
     let state = match shipment.state {
         State::Arranged => pb::ShipmentState::Arranged,
+        State::Dispatched => pb::ShipmentState::Dispatched,
+        State::Recalled { .. } => pb::ShipmentState::Recalled,
     };
     let line = |item: Item| StockLine {
         sku: item.sku.to_string(),

@@ -1,18 +1,33 @@
 //! The gRPC face of shipping.
 
-use palinode_db::Db;
 use palinode_pb::shipping::v1 as pb;
 use palinode_pb::shipping::v1::shipping_service_server::ShippingService;
+use palinode_rpc::trace_context;
+use palinode_values::ShipmentId;
 use tonic::{Request, Response, Status};
 
-use crate::app::Error;
+use crate::app::{Desk, Error, dispatch_shipment};
 use crate::domain::{Reason, Refusal};
 use crate::{convert, store};
 
 /// Answers requests.
 #[derive(Debug)]
 pub(crate) struct Rpc {
-    pub(crate) db: Db,
+    pub(crate) desk: Desk,
+}
+
+impl Rpc {
+    async fn shipment(&self, id: ShipmentId) -> Result<pb::Shipment, Status> {
+        let shipment = store::shipment(&self.desk.db, id).await.map_err(failed)?;
+        let shipment = shipment.ok_or_else(|| {
+            let detail = format!("there is no shipment {id}");
+            failed(Refusal {
+                reason: Reason::ShipmentNotFound,
+                detail,
+            })
+        })?;
+        Ok(convert::shipment(shipment))
+    }
 }
 
 #[tonic::async_trait]
@@ -22,16 +37,21 @@ impl ShippingService for Rpc {
         request: Request<pb::GetShipmentRequest>,
     ) -> Result<Response<pb::GetShipmentResponse>, Status> {
         let id = convert::shipment_id(&request.get_ref().shipment_id)?;
-        let shipment = store::shipment(&self.db, id).await.map_err(failed)?;
-        let shipment = shipment.ok_or_else(|| {
-            let detail = format!("there is no shipment {id}");
-            failed(Refusal {
-                reason: Reason::ShipmentNotFound,
-                detail,
-            })
-        })?;
-        let shipment = Some(convert::shipment(shipment));
+        let shipment = Some(self.shipment(id).await?);
         Ok(Response::new(pb::GetShipmentResponse { shipment }))
+    }
+
+    async fn dispatch_shipment(
+        &self,
+        request: Request<pb::DispatchShipmentRequest>,
+    ) -> Result<Response<pb::DispatchShipmentResponse>, Status> {
+        let id = convert::shipment_id(&request.get_ref().shipment_id)?;
+        let trace = trace_context(&request);
+        dispatch_shipment(&self.desk, id, &trace)
+            .await
+            .map_err(failed)?;
+        let shipment = Some(self.shipment(id).await?);
+        Ok(Response::new(pb::DispatchShipmentResponse { shipment }))
     }
 }
 

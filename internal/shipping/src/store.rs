@@ -6,32 +6,41 @@ use palinode_db::{Db, Error, Tx};
 use palinode_values::{OrderId, SagaId, ShipmentId, Sku};
 use uuid::Uuid;
 
-use crate::domain::{Address, Country, Existing, Item, Shipment, State};
+use crate::domain::{Address, Carrier, Country, Existing, Item, Shipment, Standing, State};
 
 /// The carriers of `countries`; a country without one is left out.
+///
+/// No lock is taken: a carrier that changes meanwhile changes after whatever is booked here.
 pub(crate) async fn carriers(
     tx: &mut Tx,
-    countries: &[Country],
-) -> Result<BTreeMap<Country, String>, Error> {
-    let codes: Vec<&str> = countries.iter().map(Country::as_str).collect();
+    countries: &[&Country],
+) -> Result<BTreeMap<Country, Carrier>, Error> {
+    if countries.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let codes: Vec<&str> = countries.iter().map(|country| country.as_str()).collect();
     let rows = sqlx::query!(
-        "SELECT country, name FROM carrier WHERE country = ANY($1)",
+        "SELECT country, name, version FROM carrier WHERE country = ANY($1)",
         &codes as &[&str],
     )
     .fetch_all(tx.conn())
     .await?;
+    let carrier = |name, version| Carrier { name, version };
     Ok(rows
         .into_iter()
-        .map(|row| (Country::named(&row.country), row.name))
+        .map(|row| (Country::named(&row.country), carrier(row.name, row.version)))
         .collect())
 }
 
-/// The shipments of `orders`. A shipment is written once, so no lock is taken: two transactions
-/// that ship one order meet at its unique key.
+/// The shipments of `orders`. What is read of them never changes, so no lock is taken: two
+/// transactions that ship one order meet at its unique key.
 pub(crate) async fn of_orders(
     tx: &mut Tx,
     orders: &[OrderId],
 ) -> Result<BTreeMap<OrderId, Existing>, Error> {
+    if orders.is_empty() {
+        return Ok(BTreeMap::new());
+    }
     let orders: Vec<Uuid> = orders.iter().map(|order| order.0).collect();
     let rows = sqlx::query!(
         "SELECT id, order_id, saga_id FROM shipment WHERE order_id = ANY($1)",
@@ -105,11 +114,68 @@ pub(crate) async fn insert(tx: &mut Tx, shipments: &[&Shipment]) -> Result<(), E
     Ok(())
 }
 
+/// Locks shipments in the order of their ids, and tells how they stand. Those that are not there
+/// do not come back.
+pub(crate) async fn lock(tx: &mut Tx, ids: &[ShipmentId]) -> Result<Vec<Standing>, Error> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
+    let rows = sqlx::query!(
+        "SELECT id, order_id, state, recalled_by FROM shipment
+          WHERE id = ANY($1) ORDER BY id FOR UPDATE",
+        &ids,
+    )
+    .fetch_all(tx.conn())
+    .await?;
+    let standing = rows.into_iter().map(|row| {
+        Ok(Standing {
+            id: ShipmentId(row.id),
+            order: OrderId(row.order_id),
+            state: state(row.id, &row.state, row.recalled_by)?,
+        })
+    });
+    standing.collect()
+}
+
+/// Moves shipments that the transaction holds on from `arranged`, each once.
+pub(crate) async fn move_on(tx: &mut Tx, moved: &[Standing]) -> Result<(), Error> {
+    if moved.is_empty() {
+        return Ok(());
+    }
+    let ids: Vec<Uuid> = moved.iter().map(|standing| standing.id.0).collect();
+    let states: Vec<&str> = moved.iter().map(|s| s.state.as_str()).collect();
+    let sagas: Vec<Option<Uuid>> = moved
+        .iter()
+        .map(|standing| standing.state.recalled_by().map(|saga| saga.0))
+        .collect();
+    let written = sqlx::query!(
+        "UPDATE shipment s SET state = n.state, recalled_by = n.recalled_by, updated_at = now()
+           FROM unnest($1::uuid[], $2::text[], $3::uuid[]) AS n(id, state, recalled_by)
+          WHERE s.id = n.id AND s.state = 'arranged'",
+        &ids,
+        &states as &[&str],
+        &sagas as &[Option<Uuid>],
+    )
+    .execute(tx.conn())
+    .await?;
+    if written.rows_affected() != moved.len() as u64 {
+        let why = "a held shipment is not arranged any more";
+        return Err(Error::inconsistent("shipment", "state", "batch", why));
+    }
+    Ok(())
+}
+
+fn state(id: Uuid, name: &str, recalled_by: Option<Uuid>) -> Result<State, Error> {
+    State::from_stored(name, recalled_by.map(SagaId))
+        .ok_or_else(|| Error::inconsistent("shipment", "state", id, name))
+}
+
 /// A shipment with its items.
 pub(crate) async fn shipment(db: &Db, id: ShipmentId) -> Result<Option<Shipment>, Error> {
     let row = sqlx::query!(
-        r#"SELECT s.order_id, s.saga_id, s.state, s.carrier, s.name, s.street, s.postal_code,
-                  s.city, s.country, s.created_at,
+        r#"SELECT s.order_id, s.saga_id, s.state, s.recalled_by, s.carrier, s.name, s.street,
+                  s.postal_code, s.city, s.country, s.created_at,
                   ARRAY(SELECT i.sku FROM shipment_item i
                          WHERE i.shipment_id = s.id ORDER BY i.position) AS "skus!",
                   ARRAY(SELECT i.quantity FROM shipment_item i
@@ -131,7 +197,7 @@ pub(crate) async fn shipment(db: &Db, id: ShipmentId) -> Result<Option<Shipment>
         id,
         order: OrderId(row.order_id),
         saga: SagaId(row.saga_id),
-        state: State::from_stored(&row.state).ok_or_else(|| bad("state", &row.state))?,
+        state: state(id.0, &row.state, row.recalled_by)?,
         carrier: row.carrier,
         address: Address {
             name: row.name,

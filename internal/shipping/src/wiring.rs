@@ -9,6 +9,7 @@ use palinode_service::Context;
 use palinode_telemetry::Tracer;
 use palinode_values::Clock;
 
+use crate::app::Desk;
 use crate::consumers::Commands;
 use crate::rpc::Rpc;
 
@@ -29,12 +30,12 @@ pub async fn build(context: Context) -> anyhow::Result<()> {
     context.consume(
         NAME,
         &[commands],
-        participant(db.clone(), bell, tracer, clock),
+        participant(db.clone(), bell.clone(), tracer, clock.clone()),
     )?;
     context.spawn_relay()?;
     let server = context
         .grpc()
-        .add_service(ShippingServiceServer::new(rpc(db)));
+        .add_service(ShippingServiceServer::new(rpc(db, bell, clock)));
     context.serve_grpc(server);
     Ok(())
 }
@@ -53,6 +54,11 @@ pub fn participant(
 }
 
 /// What answers requests.
-pub fn rpc(db: Db) -> impl ShippingService {
-    Rpc { db }
+pub fn rpc(db: Db, doorbell: Doorbell, clock: Clock) -> impl ShippingService {
+    let desk = Desk {
+        db,
+        clock,
+        doorbell,
+    };
+    Rpc { desk }
 }

@@ -5,7 +5,7 @@ use std::thread;
 
 use anyhow::Context;
 use futures_util::future::try_join_all;
-use palinode_db::Area;
+use palinode_db::{Area, Db};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use tokio::sync::{mpsc, oneshot};
 
@@ -119,6 +119,21 @@ impl TestDatabase {
     /// When the server does not answer.
     pub async fn connect(&self) -> PgConnection {
         PgConnection::connect(&self.url)
+            .await
+            .expect("the test server accepts connections")
+    }
+
+    /// A pool, as a service has one.
+    ///
+    /// # Panics
+    /// When the server does not answer.
+    pub async fn db(&self) -> Db {
+        let options = palinode_db::Options {
+            url: self.url.clone(),
+            service: "test".to_owned(),
+            connections_max: 4,
+        };
+        Db::connect(&options)
             .await
             .expect("the test server accepts connections")
     }

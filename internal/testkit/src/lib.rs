@@ -2,6 +2,7 @@
 //!
 //! - [`postgres`] starts a PostgreSQL of our own, on binaries found or fetched.
 //! - [`database`] gives each test a migrated database on a cluster that its process shares.
+//! - [`commands`] sends commands to a participant under test.
 //! - [`kafka`] starts a real Apache Kafka from its published jars.
 //! - [`process`] runs a child process that ends with us.
 //! - [`eventually`] waits for a fact.
@@ -10,6 +11,7 @@
 //!
 //! Not here: stacks of services and the invariants they are judged by; those are `lab`'s.
 
+pub mod commands;
 pub mod database;
 mod environment;
 mod eventually;

@@ -130,6 +130,7 @@ pub(crate) fn expectation(kind: &Kind) -> String {
             "Timestamp" => "must be a timestamp such as 2025-01-31T12:00:00Z",
             "Duration" => "must be seconds such as 1.5s",
             "FieldMask" => "must be field names with commas between them",
+            "Any" => "must be an object with the @type of a known message",
             _ => return wrapped_expectation(message),
         },
     };
@@ -141,6 +142,18 @@ fn wrapped_expectation(message: &MessageDescriptor) -> String {
         Some(value) if is_text(message) => expectation(&value.kind()),
         _ => format!("must be a {}", message.full_name()),
     }
+}
+
+/// The message that an `Any` holds, and its fields; none where its `@type` tells of no message.
+fn held(any: &MessageDescriptor, json: &Json) -> Option<(MessageDescriptor, Json)> {
+    let mut members = match json {
+        Json::Object(members) if any.full_name() == "google.protobuf.Any" => members.clone(),
+        _ => return None,
+    };
+    let url = members.remove("@type")?;
+    let (_, name) = url.as_str()?.rsplit_once('/')?;
+    let message = any.parent_pool().get_message_by_name(name)?;
+    (!has_own_json(&message)).then_some((message, Json::Object(members)))
 }
 
 /// Looks for everything that is wrong in a tree of JSON.
@@ -225,6 +238,10 @@ impl Inspection {
             && !has_own_json(message)
         {
             self.message(message, json, at);
+        } else if let Kind::Message(any) = kind
+            && let Some((message, json)) = held(any, json)
+        {
+            self.message(&message, &json, at);
         } else if read_field(field, probe()).is_none() {
             self.blame(at, "INVALID_VALUE", expectation(kind));
         }

@@ -72,8 +72,12 @@ macro_rules! uuid_id {
 uuid_id! {
     /// One run of a plan.
     SagaId;
+    /// One verb for many sagas.
+    BulkId;
     /// An order.
     OrderId;
+    /// A try to take a completed order back.
+    CancellationId;
     /// Stock held for an order.
     ReservationId;
     /// A charge of a wallet or a card.

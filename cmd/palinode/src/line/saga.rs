@@ -1,10 +1,17 @@
+mod cases;
+
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value as Json, json};
+
+pub(crate) use cases::{Breakers, Cases};
 
 #[derive(Debug, Subcommand)]
 #[command(after_help = "Example:
   palinode saga list --state needs-attention")]
 pub(crate) enum Saga {
+    /// Start a saga of a plan that no service opens, and show it
+    #[command(after_help = EXAMPLE_START)]
+    Start(Start),
     /// List the newest sagas
     #[command(after_help = "Example:\n  palinode saga list --state compensating --limit 20")]
     List {
@@ -61,8 +68,247 @@ pub(crate) enum Saga {
         )]
         database_url: String,
     },
+    /// Act on all sagas that a filter finds: counted first, then at a set rate
+    #[command(after_help = EXAMPLE_BULK)]
+    Bulk(Box<Bulk>),
+    /// List bulks, follow them, stop them
+    #[command(
+        after_help = "Example:\n  palinode saga bulks show 0197a1c2-7b1e-7c3a-9d2f-3f5b0c9e1a42"
+    )]
+    Bulks(Bulks),
+    /// List what somebody should look at, with the verbs that may help
+    #[command(after_help = "Example:\n  palinode saga cases --class needs_attention")]
+    Cases(Cases),
+    /// List the breakers before participants, open them or close them
+    #[command(
+        after_help = "Example:\n  palinode saga breakers open payment --reason 'the bank is closed'"
+    )]
+    Breakers(Breakers),
     #[command(flatten)]
     Act(Verb),
+}
+
+const EXAMPLE_START: &str = "Example:
+  palinode saga start send-gift --key g-1 --input '{\"recipient\": \"ada\"}' --wait
+
+The same plan, key and input are the same saga, however often it is started. With --wait the exit
+code is 0 only when the saga completed.";
+
+/// What is started.
+#[derive(Debug, Args)]
+pub(crate) struct Start {
+    /// The plan; its current version is run
+    pub(crate) plan: String,
+    /// What the saga is about: there is one saga for each plan and key
+    #[arg(long)]
+    pub(crate) key: String,
+    /// The plan's input message, as JSON
+    #[arg(long, value_name = "JSON")]
+    pub(crate) input: String,
+    /// Show it once it rests, instead of at once
+    #[arg(long)]
+    pub(crate) wait: bool,
+    #[command(flatten)]
+    pub(crate) at: At,
+}
+
+const EXAMPLE_BULK: &str = "Examples:
+  palinode saga bulk pause --participant shipping --moved-too --reason 'the carrier is down'
+  palinode saga bulk resume --held --older-than 10m --reason 'the carrier is back' --yes
+  palinode saga bulk migrate --to 2 --plan place-order@1 --held --reason 'version 1 is retired'
+
+The sagas are frozen, each with its version, and what would happen is counted. Then it is asked for
+consent; without a terminal nothing happens unless --yes was given. A saga that moves on meanwhile is
+left alone, unless --moved-too was given. Ctrl-C stops the bulk, and it can be gone on with. Exit code
+0 when it came to its end.";
+
+/// What is done with which sagas.
+#[derive(Debug, Args)]
+pub(crate) struct Bulk {
+    /// What is done with each
+    #[arg(value_enum)]
+    verb: BulkVerb,
+    /// The version of the plan to move to, with `migrate`
+    #[arg(long, value_name = "VERSION", required_if_eq("verb", "migrate"),
+          value_parser = clap::value_parser!(i32).range(1..))]
+    to: Option<i32>,
+    /// Only sagas of this plan: its name, or name@version
+    #[arg(long, value_name = "PLAN", value_parser = plan_name)]
+    plan: Option<(String, i32)>,
+    /// Only sagas in this state
+    #[arg(long, value_enum)]
+    state: Option<LiveState>,
+    /// Only sagas that nothing moves on by itself, for this reason or for any
+    #[arg(long, value_name = "REASON", num_args = 0..=1, default_missing_value = "any")]
+    stuck: Option<String>,
+    /// Only sagas that wait for this step
+    #[arg(long, value_name = "STEP")]
+    step: Option<String>,
+    /// Only sagas that wait for this participant
+    #[arg(long, value_name = "NAME")]
+    participant: Option<String>,
+    /// Only sagas that are held
+    #[arg(long)]
+    held: bool,
+    /// Only sagas that were started that long ago, such as 90s, 10m, 2h, 1d
+    #[arg(long, value_name = "TIME", value_parser = seconds)]
+    older_than: Option<u64>,
+    /// Only sagas whose business key begins so
+    #[arg(long, value_name = "PREFIX")]
+    key: Option<String>,
+    /// Why; it stands in the history of each
+    #[arg(long, value_name = "WORDS")]
+    reason: String,
+    /// Who; it stands in the history of each
+    #[arg(
+        long = "as",
+        env = "USER",
+        value_name = "NAME",
+        default_value = "operator"
+    )]
+    principal: String,
+    /// Sagas per second
+    #[arg(long, value_name = "N", default_value_t = 50,
+          value_parser = clap::value_parser!(i32).range(1..=1_000))]
+    rate: i32,
+    /// Act on sagas that have moved on since they were frozen too, as they are then
+    #[arg(long)]
+    moved_too: bool,
+    /// Do not ask once the counts are shown
+    #[arg(long)]
+    pub(crate) yes: bool,
+    #[command(flatten)]
+    pub(crate) at: At,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum BulkVerb {
+    /// Send nothing new until it is resumed
+    Pause,
+    /// End the pause
+    Resume,
+    /// Try everything again now that waits or is stuck
+    Retry,
+    /// Go back, if the plan lets its owner say so
+    Cancel,
+    /// Go back, whatever the plan says
+    ForceCompensate,
+    /// Close the case as it is
+    Abandon,
+    /// Go on under another version of the plan
+    Migrate,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum LiveState {
+    Running,
+    Compensating,
+    NeedsAttention,
+}
+
+/// A name, and a version or 0.
+fn plan_name(text: &str) -> Result<(String, i32), String> {
+    match text.split_once('@') {
+        None => Ok((text.to_owned(), 0)),
+        Some((name, version)) => match version.parse() {
+            Ok(version @ 1..) => Ok((name.to_owned(), version)),
+            _ => Err("after @ stands a version, such as place-order@1".to_owned()),
+        },
+    }
+}
+
+fn seconds(text: &str) -> Result<u64, String> {
+    let wrong = || "it is a number and s, m, h or d, such as 10m".to_owned();
+    let unit = text.chars().next_back().ok_or_else(wrong)?;
+    let number = &text[..text.len() - unit.len_utf8()];
+    let seconds = match unit {
+        's' => 1,
+        'm' => 60,
+        'h' => 60 * 60,
+        'd' => 24 * 60 * 60,
+        _ => return Err(wrong()),
+    };
+    let number: u64 = number.parse().map_err(|_error| wrong())?;
+    number.checked_mul(seconds).ok_or_else(wrong)
+}
+
+impl Bulk {
+    /// The request, as in the contract.
+    pub(crate) fn request(&self) -> Json {
+        let state = self.state.map(|state| match state {
+            LiveState::Running => SagaState::Running,
+            LiveState::Compensating => SagaState::Compensating,
+            LiveState::NeedsAttention => SagaState::NeedsAttention,
+        });
+        let (plan, plan_version) = self.plan.clone().unwrap_or_default();
+        let mut filter = json!({
+            "plan": plan,
+            "planVersion": plan_version,
+            "stuck": self.stuck.clone().unwrap_or_default(),
+            "step": self.step.clone().unwrap_or_default(),
+            "participant": self.participant.clone().unwrap_or_default(),
+            "held": self.held,
+            "businessKeyPrefix": self.key.clone().unwrap_or_default(),
+        });
+        if let Some(state) = state {
+            filter["state"] = json!(format!("SAGA_STATE_{}", state.word()));
+        }
+        if let Some(seconds) = self.older_than {
+            filter["olderThan"] = json!(format!("{seconds}s"));
+        }
+        let mut request = json!({
+            "filter": filter,
+            "reason": self.reason,
+            "principal": self.principal,
+            "rate": self.rate,
+            "movedToo": self.moved_too,
+        });
+        let verb = match self.verb {
+            BulkVerb::Pause => "pause",
+            BulkVerb::Resume => "resume",
+            BulkVerb::Retry => "retry",
+            BulkVerb::Cancel => "cancel",
+            BulkVerb::ForceCompensate => "forceCompensate",
+            BulkVerb::Abandon => "abandon",
+            BulkVerb::Migrate => {
+                request["migrate"] = json!({"toVersion": self.to});
+                return request;
+            }
+        };
+        request[verb] = json!({});
+        request
+    }
+}
+
+/// What is asked about bulks.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct Bulks {
+    #[command(subcommand)]
+    pub(crate) command: Option<BulksCommand>,
+    /// How many at the most
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=200))]
+    pub(crate) limit: u32,
+    #[command(flatten)]
+    pub(crate) at: At,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum BulksCommand {
+    /// Show one: how far it is, and what was left alone
+    Show(BulkAt),
+    /// Run one that was prepared, or go on with one that was stopped
+    Run(BulkAt),
+    /// Stop one; what it has done stays done
+    Stop(BulkAt),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BulkAt {
+    /// Id of the bulk
+    pub(crate) bulk: String,
+    #[command(flatten)]
+    pub(crate) at: At,
 }
 
 /// What can be done with a saga.
@@ -96,6 +342,11 @@ pub(crate) enum Verb {
         after_help = "Example:\n  palinode saga accept-residue ID charge-payment --version 9 --reason 'paid by hand'"
     )]
     AcceptResidue(AcceptResidue),
+    /// Go on under another version of its plan, once no attempt is out
+    #[command(
+        after_help = "Example:\n  palinode saga migrate ID --to 2 --reason 'version 1 is retired' --preview"
+    )]
+    Migrate(Migrate),
     /// Close the case as it is; what is left stays listed
     #[command(after_help = "Example:\n  palinode saga abandon ID --version 9 --reason 'test data'")]
     Abandon(Act),
@@ -139,6 +390,15 @@ pub(crate) struct Skip {
     pub(crate) act: Act,
     /// The step
     pub(crate) step: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Migrate {
+    #[command(flatten)]
+    pub(crate) act: Act,
+    /// The version
+    #[arg(long, value_name = "VERSION", value_parser = clap::value_parser!(i32).range(1..))]
+    pub(crate) to: i32,
 }
 
 #[derive(Debug, Args)]
@@ -216,6 +476,7 @@ impl Verb {
                 (&accept.act, "acceptResidue", json!({"steps": accept.steps}))
             }
             Self::Abandon(act) => (act, "abandon", json!({})),
+            Self::Migrate(migrate) => (&migrate.act, "migrate", json!({"toVersion": migrate.to})),
         }
     }
 }

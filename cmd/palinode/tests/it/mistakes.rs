@@ -3,6 +3,7 @@
 use std::fs;
 use std::net::TcpListener;
 
+use crate::shop::Shop;
 use crate::tool::{SOON, Tool, run};
 
 #[tokio::test]
@@ -126,6 +127,31 @@ async fn the_line_is_checked_before_anything_starts() {
 }
 
 #[tokio::test]
+async fn a_saga_that_cannot_be_started_is_told_why() {
+    let shop = Shop::shared().await;
+    for (plan, input, words) in [
+        ("place-odor", "{}", "there are: place-order@1"),
+        ("place-order@1", "{}", "say place-order, without a version"),
+        ("place-order", "{}", "opened by its starter"),
+        ("place-order", "{", "the input is no JSON"),
+        (
+            "place-order",
+            "7",
+            "the fields of palinode.order.v1.PlaceOrder",
+        ),
+        (
+            "place-order",
+            r#"{"lines": [{"quantity": "x"}], "user": "carol"}"#,
+            "input.lines[0].quantity must be a 32-bit integer; input.user is not a known field",
+        ),
+    ] {
+        let line = ["saga", "start", plan, "--key", "k", "--input", input];
+        let line = [&line[..], &["--server", shop.gateway.server()]].concat();
+        run(&line).await.with(1).complains(&[words]);
+    }
+}
+
+#[tokio::test]
 async fn every_command_shows_an_example() {
     for command in [
         &["dev"][..],
@@ -135,6 +161,7 @@ async fn every_command_shows_an_example() {
         &["demo"],
         &["saga"],
         &["saga", "list"],
+        &["saga", "start"],
         &["saga", "show"],
         &["saga", "history"],
     ] {

@@ -33,7 +33,7 @@ async fn services_refuse_a_server_that_is_not_migrated_and_run_on_one_that_is() 
         let all = [&all[..], &["--topic-prefix", prefix]].concat();
         run(&all).await.with(1)
     };
-    let owners = || SERVICES.into_iter().filter(|spec| spec.name != "gateway");
+    let owners = || SERVICES.iter().filter(|spec| spec.name != "gateway");
     let prefix = &*broker.kafka.prefix;
 
     join_all(owners().map(async |spec| {
@@ -113,7 +113,8 @@ async fn a_stack_comes_up_and_goes_down() {
 async fn a_service_that_is_none_is_refused_with_those_that_are() {
     let refused = run(&["serve", "order", "nonsense"]).await.with(64);
     refused.complains(&["'nonsense'"]);
-    refused.complains(&SERVICES.map(|spec| spec.name));
+    let names: Vec<_> = SERVICES.iter().map(|spec| spec.name).collect();
+    refused.complains(&names);
     let bare = Tool::start(&["serve", "order"]).ended(SOON).await.with(64);
     bare.complains(&[
         "order needs a database",

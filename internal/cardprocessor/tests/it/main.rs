@@ -16,6 +16,7 @@ use tonic::Status;
 
 struct Fixture {
     _database: TestDatabase,
+    db: Db,
     _server: JoinSet<()>,
     client: CardProcessorServiceClient<Channel>,
 }
@@ -37,13 +38,14 @@ impl Fixture {
         let address = listener.local_addr().expect("it is bound").to_string();
         let address = address.parse().expect("an address is an authority");
         let server = Server::new(Tracer::disabled(), Clock::system())
-            .add_service(palinode_cardprocessor::service(db));
+            .add_service(palinode_cardprocessor::service(db.clone()));
         let mut tasks = JoinSet::new();
         let never = CancellationToken::new();
         tasks.spawn(async move { server.serve(listener, never).await.expect("it serves") });
         let client = CardProcessorServiceClient::new(channel(&address));
         Self {
             _database: database,
+            db,
             _server: tasks,
             client,
         }
@@ -176,6 +178,38 @@ async fn what_was_not_charged_is_not_paid_back() {
         assert_eq!(refund.outcome(), Outcome::Declined);
         assert_eq!(refund.decline_code, "unknown_charge");
     }
+}
+
+/// What its holder does at the bank.
+#[expect(clippy::disallowed_methods, reason = "no query data for tests")]
+async fn open_the_card_again(fixture: &Fixture) {
+    sqlx::query("UPDATE processed SET token = 'tok_visa' WHERE token = 'tok_closed'")
+        .execute(fixture.db.pool())
+        .await
+        .expect("the table is there");
+}
+
+#[tokio::test]
+async fn a_refund_that_was_declined_may_be_asked_for_again_under_its_key() {
+    let fixture = Fixture::new().await;
+    fixture
+        .charge(charge("k1", "tok_closed", 500))
+        .await
+        .unwrap();
+    for _ in 0..2 {
+        let declined = fixture.refund("r1", "k1").await.unwrap();
+        assert_eq!(declined.outcome(), Outcome::Declined);
+        assert_eq!(declined.decline_code, "card_closed");
+    }
+    assert_eq!(fixture.look_up("r1").await.1, Outcome::Declined);
+    assert_eq!(code(fixture.refund("r1", "k0").await), ErrorCode::Conflict);
+
+    open_the_card_again(&fixture).await;
+    let approved = fixture.refund("r1", "k1").await.unwrap();
+    assert_eq!(approved.outcome(), Outcome::Approved);
+    assert_eq!(fixture.refund("r1", "k1").await.unwrap(), approved);
+    let other = fixture.refund("r2", "k1").await.unwrap();
+    assert_eq!(other.decline_code, "already_refunded");
 }
 
 #[tokio::test]

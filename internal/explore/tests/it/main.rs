@@ -8,6 +8,10 @@
 use palinode_explore::{Explorer, Mutant, Report, explore};
 use palinode_saga::{Plan, StepBuilder, secs, step};
 
+mod drawn;
+mod kit;
+mod reduction;
+
 macro_rules! messages {
     ($($name:ident)*) => {$(
         #[derive(Clone, PartialEq, prost::Message)]
@@ -79,9 +83,7 @@ fn branches() -> Plan {
 fn assert_good(report: &Report) {
     for violation in &report.violations {
         println!("{}: {}", violation.invariant, violation.words);
-        for line in &violation.trace {
-            println!("    {line}");
-        }
+        println!("{}", violation.schedule);
     }
     assert!(report.violations.is_empty(), "violations");
     assert_eq!(report.unreached, [""; 0], "planned and not reached");
@@ -91,10 +93,15 @@ fn assert_good(report: &Report) {
 
 #[test]
 fn no_two_faults_leave_an_order_half_done() {
-    let report = explore(&order());
-    println!("{} worlds, {} paths", report.states, report.paths);
+    let report = explore(&order()).run();
+    println!(
+        "{} states, {} paths, {} scenarios",
+        report.states,
+        report.paths.len(),
+        report.scenarios.len()
+    );
     assert_good(&report);
-    let ends: Vec<&str> = report.endings.keys().map(String::as_str).collect();
+    let ends: Vec<&str> = report.endings.keys().copied().collect();
     assert_eq!(
         ends,
         [
@@ -109,15 +116,25 @@ fn no_two_faults_leave_an_order_half_done() {
 
 #[test]
 fn three_faults_neither() {
-    let report = Explorer::new(&order()).faults(3).run();
-    println!("{} worlds, {} paths", report.states, report.paths);
+    let report = Explorer::new(&order()).at_once(3).run();
+    println!(
+        "{} states, {} paths, {} scenarios",
+        report.states,
+        report.paths.len(),
+        report.scenarios.len()
+    );
     assert_good(&report);
 }
 
 #[test]
 fn no_two_faults_leave_one_of_two_branches_behind() {
-    let report = explore(&branches());
-    println!("{} worlds, {} paths", report.states, report.paths);
+    let report = explore(&branches()).run();
+    println!(
+        "{} states, {} paths, {} scenarios",
+        report.states,
+        report.paths.len(),
+        report.scenarios.len()
+    );
     assert_good(&report);
 }
 
@@ -128,14 +145,23 @@ fn every_planted_bug_is_found() {
     for mutant in Mutant::ALL {
         let found = (1..=2).find_map(|faults| {
             [&order, &branches].iter().find_map(|plan| {
-                let report = Explorer::new(plan).faults(faults).mutant(mutant).run();
-                let found = report.violations.into_iter().next()?;
-                Some((found.invariant, plan.name().to_owned(), faults))
+                let mut explorer = Explorer::new(plan).at_once(faults).mutant(mutant);
+                if plan.name() == "order" {
+                    explorer = explorer.calls_out(["charge"]);
+                }
+                let found = explorer.violation(mutant.killed_by())?;
+                Some((found, plan.name().to_owned(), faults))
             })
         });
         match found {
             Some((by, plan, faults)) => {
-                println!("{:<20} {by:<12} {plan}, {faults} faults", mutant.word());
+                println!(
+                    "{:<20} {:<12} {plan}, {faults} faults {} {}",
+                    mutant.word(),
+                    by.invariant,
+                    by.schedule.scenario,
+                    by.words
+                );
             }
             None => survivors.push(mutant.word()),
         }

@@ -12,8 +12,9 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use palinode_pb::order::v1::order_service_server::{OrderService, OrderServiceServer};
 use palinode_pb::order::v1::{
-    GetOrderRequest, GetOrderResponse, ListOffersRequest, ListOffersResponse, ListOrdersRequest,
-    ListOrdersResponse, Order, OrderStatus, PlaceOrderRequest, PlaceOrderResponse,
+    CancelOrderRequest, CancelOrderResponse, GetOrderRequest, GetOrderResponse, ListOffersRequest,
+    ListOffersResponse, ListOrdersRequest, ListOrdersResponse, Order, OrderStatus,
+    PlaceOrderRequest, PlaceOrderResponse,
 };
 use palinode_rpc::{Details, Violations, created, idempotency_key, status_with, trace_context};
 use palinode_service::{Config, Context, Opening, Tasks, service};
@@ -53,6 +54,13 @@ impl Coded for OutOfStock {
 
 #[tonic::async_trait]
 impl OrderService for Orders {
+    async fn cancel_order(
+        &self,
+        _: Call<CancelOrderRequest>,
+    ) -> Result<Answer<CancelOrderResponse>, Status> {
+        Err(Status::unimplemented("not asked here"))
+    }
+
     async fn place_order(
         &self,
         call: Call<PlaceOrderRequest>,

@@ -10,6 +10,7 @@ async fn the_index_lists_the_routes_of_the_protos() {
     for line in [
         "POST   /v1/orders\n",
         "GET    /v1/sagas/{saga_id}/history\n",
+        "POST   /v1/shipments/{shipment_id}:dispatch\n",
         "GET    /readyz\n",
     ] {
         assert!(index.contains(line), "{index}");

@@ -44,7 +44,7 @@ pub(crate) async fn run_commands(
     store::apply(&mut tx, &changes).await?;
     store::insert(&mut tx, &books.made()).await?;
     store::enqueue(&mut tx, &waits).await?;
-    store::end(&mut tx, &books.ended().collect::<Vec<_>>()).await?;
+    store::move_on(&mut tx, &books.moved().collect::<Vec<_>>()).await?;
     let decided = tasks
         .iter()
         .zip(verdicts)
@@ -57,14 +57,15 @@ fn order_of(command: &Command) -> OrderId {
     match command {
         Command::Reserve { order, .. }
         | Command::Release { order }
-        | Command::Commit { order, .. } => *order,
+        | Command::Commit { order, .. }
+        | Command::Restock { order } => *order,
     }
 }
 
 fn skus_of<'a>(tasks: &'a [Task<Command>], reservations: &'a [Reservation]) -> Vec<&'a Sku> {
     let asked = tasks.iter().flat_map(|task| match &task.command {
         Command::Reserve { lines, .. } => lines.as_slice(),
-        Command::Release { .. } | Command::Commit { .. } => &[],
+        Command::Release { .. } | Command::Commit { .. } | Command::Restock { .. } => &[],
     });
     let held = reservations
         .iter()
@@ -95,7 +96,7 @@ fn decided(task: &Task<Command>, verdict: Verdict, books: &Books, now: Timestamp
         } => {
             let output = match task.command {
                 Command::Reserve { .. } => Some(convert::reserve_output(reservation)),
-                Command::Release { .. } | Command::Commit { .. } => None,
+                Command::Release { .. } | Command::Commit { .. } | Command::Restock { .. } => None,
             };
             let event = if changed {
                 event(&task.command, books)
@@ -111,6 +112,7 @@ fn decided(task: &Task<Command>, verdict: Verdict, books: &Books, now: Timestamp
             until: now + WAIT,
             how: Pending::Queued,
         }),
+        Verdict::NotNow(detail) => Decided::quietly(Outcome::Transient { detail }),
         Verdict::NothingHeld => Decided::quietly(done(task.direction, None)),
         Verdict::Refused(refusal) => {
             let (reason, detail) = (refusal.reason.as_str().to_owned(), refusal.detail);
@@ -135,5 +137,6 @@ fn event(command: &Command, books: &Books) -> Option<Event> {
         Command::Reserve { .. } => convert::stock_reserved(reservation),
         Command::Release { .. } => convert::stock_released(reservation),
         Command::Commit { .. } => convert::stock_committed(reservation),
+        Command::Restock { .. } => convert::stock_restocked(reservation),
     })
 }

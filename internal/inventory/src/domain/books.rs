@@ -24,6 +24,8 @@ pub(crate) enum Command {
         order: OrderId,
         reservation: ReservationId,
     },
+    /// Put back on the shelf what was sold.
+    Restock { order: OrderId },
 }
 
 /// A command, who asks, and the id that a new reservation gets.
@@ -46,6 +48,8 @@ pub(crate) enum Verdict {
     NothingHeld,
     /// It needs what others hold and may give back: it waits for that, these lines, each SKU once.
     Waits(Vec<Line>),
+    /// Not as things stand, in words; the command may not fail, so it is asked again.
+    NotNow(String),
     /// No.
     Refused(Refusal),
 }
@@ -66,7 +70,8 @@ pub(crate) struct Books {
     reservations: BTreeMap<OrderId, Reservation>,
     changes: BTreeMap<Sku, Change>,
     made: Vec<OrderId>,
-    ended: Vec<OrderId>,
+    /// What was there before and has moved on, each with its state in the database.
+    moved: BTreeMap<OrderId, State>,
 }
 
 impl Books {
@@ -95,6 +100,7 @@ impl Books {
                 Command::Commit { order, reservation } => {
                     self.commit(asked.saga, *order, *reservation)
                 }
+                Command::Restock { order } => Ok(self.restock(*order)),
             })
             .map(|verdict| verdict.unwrap_or_else(Verdict::Refused))
             .collect()
@@ -231,6 +237,21 @@ impl Books {
         }
     }
 
+    /// Of any saga: it is the sale that is taken back, and its saga has ended.
+    fn restock(&mut self, order: OrderId) -> Verdict {
+        match (self.end(order, Ending::Restock), self.reservation(order)) {
+            (Some(changed), Some(there)) => Verdict::Done {
+                reservation: there.id,
+                changed,
+            },
+            (None, Some(Reservation { id, state, .. })) => Verdict::NotNow(format!(
+                "nothing of order {order} is sold: its reservation {id} is {}",
+                state.as_str()
+            )),
+            (_, None) => Verdict::NotNow(format!("nothing of order {order} is sold")),
+        }
+    }
+
     /// The order's reservation, if it is the saga's own.
     fn of(&self, saga: SagaId, order: OrderId) -> Option<&Reservation> {
         self.reservations
@@ -238,14 +259,15 @@ impl Books {
             .filter(|reservation| reservation.saga == saga)
     }
 
-    /// Ends the order's hold; says whether that changed anything, `None` where it cannot end so.
+    /// Ends the order's hold or sale; says whether that changed anything, `None` where it cannot end
+    /// so.
     fn end(&mut self, order: OrderId, ending: Ending) -> Option<bool> {
         let reservation = self.reservations.get_mut(&order)?;
         let state = reservation.state.next(ending).ok()?;
         if state == reservation.state {
             return Some(false);
         }
-        reservation.state = state;
+        let before = std::mem::replace(&mut reservation.state, state);
         let lines = reservation.lines.clone();
         for Line { sku, quantity } in &lines {
             let change = match ending {
@@ -257,12 +279,17 @@ impl Books {
                     on_hand: -quantity,
                     held: -quantity,
                     sold: *quantity,
-                    waiting: 0,
+                    ..Change::default()
+                },
+                Ending::Restock => Change {
+                    on_hand: *quantity,
+                    sold: -quantity,
+                    ..Change::default()
                 },
             };
             self.change(sku, change);
         }
-        self.ended.push(order);
+        self.moved.entry(order).or_insert(before);
         Some(true)
     }
 
@@ -303,9 +330,11 @@ impl Books {
         made
     }
 
-    /// The reservations that were there before and have ended now.
-    pub(crate) fn ended(&self) -> impl Iterator<Item = &Reservation> {
-        let before = self.ended.iter().filter(|order| !self.made.contains(order));
-        before.filter_map(|order| self.reservations.get(order))
+    /// The reservations that were there before and have moved on, each with the state that it had.
+    pub(crate) fn moved(&self) -> impl Iterator<Item = (&Reservation, State)> {
+        let before = self.moved.iter();
+        before
+            .filter(|(order, _)| !self.made.contains(order))
+            .filter_map(|(order, state)| Some((self.reservations.get(order)?, *state)))
     }
 }

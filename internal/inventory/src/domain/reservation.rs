@@ -7,17 +7,21 @@ pub(crate) enum State {
     Held,
     /// Its pieces are free again. Final.
     Released,
-    /// Its pieces are sold. Final.
+    /// Its pieces are sold. Only a saga that cancels the order moves it on.
     Committed,
+    /// Its pieces were sold, and are free again. Final.
+    Restocked,
 }
 
-/// How a hold ends.
+/// How a hold ends, or the sale that came of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Ending {
     /// The pieces go back.
     Release,
     /// The pieces are sold.
     Commit,
+    /// Sold pieces come back.
+    Restock,
 }
 
 /// An ending that does not fit the state.
@@ -30,19 +34,24 @@ pub(crate) struct IllegalTransition {
 impl State {
     /// Every state.
     #[cfg(test)]
-    pub(crate) const ALL: [Self; 3] = [Self::Held, Self::Released, Self::Committed];
+    pub(crate) const ALL: [Self; 4] =
+        [Self::Held, Self::Released, Self::Committed, Self::Restocked];
 
     /// The state after `ending`; the same state where it has ended in that way already.
     ///
     /// # Errors
-    /// It has ended in the other way.
+    /// It has ended in another way, or has not come so far.
     pub(crate) fn next(self, ending: Ending) -> Result<Self, IllegalTransition> {
         match (self, ending) {
             (Self::Held | Self::Released, Ending::Release) => Ok(Self::Released),
             (Self::Held | Self::Committed, Ending::Commit) => Ok(Self::Committed),
-            (Self::Committed, Ending::Release) | (Self::Released, Ending::Commit) => {
-                Err(IllegalTransition { state: self })
-            }
+            (Self::Committed, Ending::Restock) => Ok(Self::Restocked),
+            // restocked again: not the same state, for whoever did it hears so from its guard row,
+            // and nobody else may believe that it was them
+            (
+                Self::Held | Self::Released | Self::Committed | Self::Restocked,
+                Ending::Release | Ending::Commit | Ending::Restock,
+            ) => Err(IllegalTransition { state: self }),
         }
     }
 
@@ -52,6 +61,7 @@ impl State {
             Self::Held => "held",
             Self::Released => "released",
             Self::Committed => "committed",
+            Self::Restocked => "restocked",
         }
     }
 
@@ -61,6 +71,7 @@ impl State {
             "held" => Some(Self::Held),
             "released" => Some(Self::Released),
             "committed" => Some(Self::Committed),
+            "restocked" => Some(Self::Restocked),
             _ => None,
         }
     }
@@ -78,7 +89,7 @@ pub(crate) struct Line {
 pub(crate) struct Reservation {
     pub(crate) id: ReservationId,
     pub(crate) order: OrderId,
-    /// The only saga that may end it.
+    /// The only saga that may end the hold.
     pub(crate) saga: SagaId,
     pub(crate) state: State,
     /// By SKU, each once.

@@ -53,11 +53,18 @@ fn commit(number: u128) -> Command {
     }
 }
 
+fn restock(number: u128) -> Command {
+    Command::Restock {
+        order: order(number),
+    }
+}
+
 fn asked(command: &Command) -> Asked<'_> {
     let number = match command {
         Command::Reserve { order, .. }
         | Command::Release { order }
-        | Command::Commit { order, .. } => order.0.as_u128(),
+        | Command::Commit { order, .. }
+        | Command::Restock { order } => order.0.as_u128(),
     };
     Asked {
         saga: saga(number),
@@ -81,6 +88,7 @@ fn words(verdict: &Verdict) -> &'static str {
         Verdict::Done { changed: false, .. } => "already",
         Verdict::NothingHeld => "nothing",
         Verdict::Waits(_) => "waits",
+        Verdict::NotNow(_) => "not now",
         Verdict::Refused(refusal) => refusal.reason.as_str(),
     }
 }
@@ -162,6 +170,29 @@ fn commands_are_decided_in_their_order() {
             "ALREADY_RESERVED",
         ],
     );
+    check(
+        &[
+            reserve(1, &[("mug", 10)]),
+            restock(1),
+            commit(1),
+            restock(1),
+            reserve(2, &[("mug", 10)]),
+            restock(1),
+            commit(1),
+            release(1),
+        ],
+        &[
+            "done",
+            "not now",
+            "done",
+            "done",
+            "done",
+            "not now",
+            "NOT_RESERVED",
+            "STOCK_COMMITTED",
+        ],
+    );
+    check(&[restock(1)], &["not now"]);
 }
 
 #[test]
@@ -173,14 +204,19 @@ fn only_the_saga_that_holds_may_end_it() {
         new: reservation(7),
         command,
     };
-    let asked = [asked(&mine), other(&commit), other(&release), other(&mine)];
-    let verdicts = books.decide(&asked, now());
+    let first = [asked(&mine), other(&commit), other(&release), other(&mine)];
+    let verdicts = books.decide(&first, now());
     let said: Vec<_> = verdicts.iter().map(words).collect();
     assert_eq!(
         said,
         ["done", "NOT_RESERVED", "nothing", "ALREADY_RESERVED"]
     );
     assert_eq!(books.reservation(order(1)).unwrap().state, State::Held);
+    // a sale is another matter: the saga that takes it back is never the one that made it
+    let restock = restock(1);
+    let verdicts = books.decide(&[asked(&commit), other(&restock)], now());
+    assert!(verdicts.iter().all(|verdict| words(verdict) == "done"));
+    assert_eq!(books.reservation(order(1)).unwrap().state, State::Restocked);
 }
 
 #[test]
@@ -216,7 +252,7 @@ fn what_is_written_are_sums_and_final_states() {
         made,
         [(order(1), State::Committed), (order(2), State::Released)]
     );
-    assert_eq!(books.ended().count(), 0);
+    assert_eq!(books.moved().count(), 0);
 }
 
 #[test]
@@ -224,7 +260,7 @@ fn every_state_has_an_answer_to_every_ending() {
     let mut matrix = Vec::new();
     for state in State::ALL {
         assert_eq!(State::from_stored(state.as_str()), Some(state));
-        for ending in [Ending::Release, Ending::Commit] {
+        for ending in [Ending::Release, Ending::Commit, Ending::Restock] {
             matrix.push((state, ending, state.next(ending).ok()));
         }
     }
@@ -233,10 +269,16 @@ fn every_state_has_an_answer_to_every_ending() {
         [
             (State::Held, Ending::Release, Some(State::Released)),
             (State::Held, Ending::Commit, Some(State::Committed)),
+            (State::Held, Ending::Restock, None),
             (State::Released, Ending::Release, Some(State::Released)),
             (State::Released, Ending::Commit, None),
+            (State::Released, Ending::Restock, None),
             (State::Committed, Ending::Release, None),
             (State::Committed, Ending::Commit, Some(State::Committed)),
+            (State::Committed, Ending::Restock, Some(State::Restocked)),
+            (State::Restocked, Ending::Release, None),
+            (State::Restocked, Ending::Commit, None),
+            (State::Restocked, Ending::Restock, None),
         ]
     );
 }
@@ -283,6 +325,7 @@ fn any_command() -> impl Strategy<Value = Command> {
         3 => (0..8_u128, lines).prop_map(|(number, lines)| reserve(number, &lines)),
         1 => (0..8_u128).prop_map(release),
         1 => (0..8_u128).prop_map(commit),
+        1 => (0..8_u128).prop_map(restock),
     ]
 }
 
@@ -316,21 +359,28 @@ proptest! {
                 level.held += change.held;
                 *sold += change.sold;
             }
+            for (moved, before) in books.moved() {
+                prop_assert_eq!(stored[&moved.order].state, before);
+            }
+            let moved = books.moved().map(|(moved, _)| moved);
             let written: Vec<Reservation> =
-                books.made().into_iter().chain(books.ended()).cloned().collect();
+                books.made().into_iter().chain(moved).cloned().collect();
             stored.extend(written.into_iter().map(|reservation| (reservation.order, reservation)));
 
             for (sku, (level, sold)) in &rows {
                 prop_assert!(level.available() >= 0 && level.held >= 0 && *sold >= 0);
                 prop_assert_eq!(level.available() + level.held + sold, put_in[sku]);
-                let held: i64 = stored
-                    .values()
-                    .filter(|reservation| reservation.state == State::Held)
-                    .flat_map(|reservation| &reservation.lines)
-                    .filter(|line| line.sku == *sku)
-                    .map(|line| line.quantity)
-                    .sum();
-                prop_assert_eq!(level.held, held);
+                let pieces = |state| -> i64 {
+                    stored
+                        .values()
+                        .filter(|reservation| reservation.state == state)
+                        .flat_map(|reservation| &reservation.lines)
+                        .filter(|line| line.sku == *sku)
+                        .map(|line| line.quantity)
+                        .sum()
+                };
+                prop_assert_eq!(level.held, pieces(State::Held));
+                prop_assert_eq!(*sold, pieces(State::Committed));
             }
         }
     }

@@ -106,26 +106,28 @@ pub(crate) async fn insert(tx: &mut Tx, reservations: &[&Reservation]) -> Result
     Ok(())
 }
 
-/// Writes how held reservations have ended.
+/// Writes how reservations have moved on, each from the state beside it.
 ///
 /// Shape: rows that the transaction holds, each once.
-pub(crate) async fn end(tx: &mut Tx, reservations: &[&Reservation]) -> Result<(), Error> {
-    if reservations.is_empty() {
+pub(crate) async fn move_on(tx: &mut Tx, moved: &[(&Reservation, State)]) -> Result<(), Error> {
+    if moved.is_empty() {
         return Ok(());
     }
-    let ids: Vec<Uuid> = reservations.iter().map(|r| r.id.0).collect();
-    let states: Vec<&str> = reservations.iter().map(|r| r.state.as_str()).collect();
+    let ids: Vec<Uuid> = moved.iter().map(|(r, _)| r.id.0).collect();
+    let states: Vec<&str> = moved.iter().map(|(r, _)| r.state.as_str()).collect();
+    let expected: Vec<&str> = moved.iter().map(|(_, before)| before.as_str()).collect();
     let written = sqlx::query!(
         "UPDATE reservation r SET state = n.state, updated_at = now()
-           FROM unnest($1::uuid[], $2::text[]) AS n(id, state)
-          WHERE r.id = n.id AND r.state = 'held'",
+           FROM unnest($1::uuid[], $2::text[], $3::text[]) AS n(id, state, expected)
+          WHERE r.id = n.id AND r.state = n.expected",
         &ids,
         &states as &[&str],
+        &expected as &[&str],
     )
     .execute(tx.conn())
     .await?;
-    if written.rows_affected() != reservations.len() as u64 {
-        let why = "a held reservation has ended otherwise";
+    if written.rows_affected() != moved.len() as u64 {
+        let why = "a locked reservation is in another state";
         return Err(Error::inconsistent("reservation", "state", "batch", why));
     }
     Ok(())

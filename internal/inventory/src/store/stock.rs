@@ -75,7 +75,8 @@ pub(crate) async fn apply(tx: &mut Tx, changes: &[(&Sku, Change)]) -> Result<(),
                 waiting = s.waiting + d.waiting
            FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[])
              AS d(sku, on_hand, held, sold, waiting)
-          WHERE s.sku = d.sku AND s.held + d.held BETWEEN 0 AND s.on_hand + d.on_hand",
+          WHERE s.sku = d.sku AND s.held + d.held BETWEEN 0 AND s.on_hand + d.on_hand
+            AND s.sold + d.sold >= 0",
         &skus as &[&str],
         &on_hand,
         &held,

@@ -8,7 +8,7 @@ use palinode_messaging::{
 use palinode_outbox::Doorbell;
 use palinode_pb::inventory::v1::inventory_service_server::InventoryService;
 use palinode_pb::inventory::v1::{
-    CommitStock, ReleaseStock, ReserveStock, ReserveStockResult, StockLine,
+    CommitStock, ReleaseStock, ReserveStock, ReserveStockResult, Restock, StockLine,
 };
 use palinode_pb::saga::v1::StepReply;
 use palinode_pb::saga::v1::step_reply::Answer;
@@ -120,7 +120,10 @@ impl Fixture {
               WHERE s.on_hand + s.sold <> (SELECT sum(delta) FROM movement m WHERE m.sku = s.sku)
                  OR s.held <> (SELECT coalesce(sum(l.quantity), 0)
                                  FROM reservation r JOIN reservation_line l ON l.reservation_id = r.id
-                                WHERE l.sku = s.sku AND r.state = 'held')",
+                                WHERE l.sku = s.sku AND r.state = 'held')
+                 OR s.sold <> (SELECT coalesce(sum(l.quantity), 0)
+                                 FROM reservation r JOIN reservation_line l ON l.reservation_id = r.id
+                                WHERE l.sku = s.sku AND r.state = 'committed')",
         )
         .fetch_all(self.db.pool())
         .await
@@ -144,6 +147,14 @@ pub(crate) struct Order {
 }
 
 impl Order {
+    /// The order, as another saga sees it.
+    pub(crate) fn of_another_saga(self) -> Self {
+        Self {
+            saga: SagaId::new(&Clock::system()),
+            ..self
+        }
+    }
+
     pub(crate) fn reserve(self, lines: &[(&str, i32)]) -> Received {
         let line = |&(sku, quantity): &(&str, i32)| StockLine {
             sku: sku.to_owned(),
@@ -171,6 +182,13 @@ impl Order {
             reservation_id,
         };
         self.command("commit-stock", Direction::Forward, &message)
+    }
+
+    pub(crate) fn restock(self) -> Received {
+        let message = Restock {
+            order_id: self.id.to_string(),
+        };
+        self.command("restock", Direction::Forward, &message)
     }
 
     fn command<M: Message + Name>(self, step: &str, direction: Direction, message: &M) -> Received {
@@ -226,6 +244,14 @@ pub(crate) fn reservation_of(answer: &Answer) -> String {
         .reservation_id
 }
 
+/// The words of a `Transient`.
+pub(crate) fn transient(answer: &Answer) -> &str {
+    let Answer::Transient(transient) = answer else {
+        panic!("{answer:?}")
+    };
+    &transient.detail
+}
+
 /// A word for each answer: `done`, `undone`, or the reason of a refusal.
 pub(crate) fn words(answers: &[Answer]) -> Vec<String> {
     let word = |answer: &Answer| match answer {
@@ -233,6 +259,7 @@ pub(crate) fn words(answers: &[Answer]) -> Vec<String> {
         Answer::Undone(_) => "undone".to_owned(),
         Answer::UndoneEmpty(_) => "undone_empty".to_owned(),
         Answer::Pending(_) => "pending".to_owned(),
+        Answer::Transient(_) => "transient".to_owned(),
         Answer::Failed(failed) => failed.reason.clone(),
         Answer::CannotUndo(cannot) => cannot.reason.clone(),
         other => format!("{other:?}"),

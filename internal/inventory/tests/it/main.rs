@@ -4,3 +4,4 @@ mod commands;
 mod fixture;
 mod queue;
 mod requests;
+mod restock;

@@ -7,7 +7,7 @@ use crate::fixture::{Fixture, reservation_of, words};
 
 impl Fixture {
     /// Lets the granter look; what it answers.
-    async fn granted(&self, clock: &Clock) -> Vec<String> {
+    pub(crate) async fn granted(&self, clock: &Clock) -> Vec<String> {
         grant(&self.db, clock).await.unwrap();
         words(&self.replies().await)
     }

@@ -83,7 +83,7 @@ impl Drop for Watcher {
 impl Watcher {
     /// Begins to read; whatever is published from now on is seen.
     pub(crate) async fn start(kafka: &Kafka) -> anyhow::Result<Self> {
-        let topics = TOPICS.map(|spec| spec.topic);
+        let topics: Vec<_> = TOPICS.iter().map(|spec| spec.topic).collect();
         let mut tail = TopicTail::start(kafka, &topics, StartAt::Beginning).await?;
         let seen = Arc::new(Mutex::new(Seen::default()));
         let records = Arc::clone(&seen);

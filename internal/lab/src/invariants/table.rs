@@ -27,10 +27,17 @@ pub(super) const FACTS: &[Fact] = &[
         select: "SELECT order_id, sku, quantity::bigint FROM order_line",
     },
     Fact {
+        area: Area::Order,
+        table: "cancellation",
+        columns: "id uuid, order_id uuid, saga_id uuid, state text",
+        select: "SELECT id, order_id, saga_id, state FROM cancellation",
+    },
+    Fact {
         area: Area::Saga,
         table: "saga",
-        columns: "id uuid, state text, business_key text",
-        select: "SELECT id, state, business_key FROM saga WHERE plan_name = 'place-order'",
+        columns: "id uuid, plan text, state text, business_key text",
+        select: "SELECT id, plan_name, state, business_key FROM saga \
+                 WHERE plan_name IN ('place-order', 'cancel-order')",
     },
     Fact {
         area: Area::Inventory,
@@ -100,8 +107,8 @@ pub(super) const FACTS: &[Fact] = &[
     Fact {
         area: Area::Shipping,
         table: "shipment",
-        columns: "id uuid, order_id uuid",
-        select: "SELECT id, order_id FROM shipment",
+        columns: "id uuid, order_id uuid, state text",
+        select: "SELECT id, order_id, state FROM shipment",
     },
     Fact {
         area: Area::CardProcessor,
@@ -134,18 +141,31 @@ pub(super) const OUTBOX_FACTS: &[Fact] = &[
 pub const INVARIANTS: &[Invariant] = &[
     Invariant {
         name: "sagas-end",
-        holds: "every saga is completed or compensated, and belongs to an order, and each order has one",
-        sql: "SELECT format('saga %s of order %s is %s', s.id, coalesce(o.id::text, s.business_key), coalesce(s.state, 'missing'))
-                FROM saga s FULL JOIN orders o ON o.saga_id = s.id
-               WHERE s.state IS NULL OR o.id IS NULL OR s.state NOT IN ('completed', 'compensated')
+        holds: "every saga is completed or compensated, and belongs to an order or a cancellation, and each of those has one",
+        sql: "SELECT format('saga %s of %s %s is %s', s.id, coalesce(w.plan, s.plan), coalesce(w.id::text, s.business_key), coalesce(s.state, 'missing'))
+                FROM saga s
+                FULL JOIN (SELECT 'place-order' AS plan, id, saga_id FROM orders
+                           UNION ALL SELECT 'cancel-order', id, saga_id FROM cancellation) w
+                  ON w.saga_id = s.id AND w.plan = s.plan
+               WHERE s.state IS NULL OR w.id IS NULL OR s.state NOT IN ('completed', 'compensated')
                LIMIT $1",
     },
     Invariant {
         name: "orders-agree-with-sagas",
-        holds: "an order is confirmed if its saga is completed, rejected if it is compensated",
-        sql: "SELECT format('order %s is %s, its saga is %s', o.id, o.status, s.state)
-                FROM orders o JOIN saga s ON s.id = o.saga_id
-               WHERE (o.status, s.state) NOT IN (('confirmed', 'completed'), ('rejected', 'compensated'))
+        holds: "an order is rejected if its saga is compensated, else confirmed or cancelled; a cancellation is carried out if its saga is completed, refused if it is compensated",
+        sql: "SELECT words FROM (
+                SELECT format('order %s is %s, its saga is %s', o.id, o.status, s.state) AS words
+                  FROM orders o JOIN saga s ON s.id = o.saga_id
+                 WHERE (o.status, s.state) NOT IN (('confirmed', 'completed'), ('cancelled', 'completed'), ('rejected', 'compensated'))
+                UNION ALL
+                SELECT format('cancellation %s is %s, its saga is %s', c.id, c.state, s.state)
+                  FROM cancellation c JOIN saga s ON s.id = c.saga_id
+                 WHERE (c.state, s.state) NOT IN (('carried-out', 'completed'), ('refused', 'compensated'))
+                UNION ALL
+                SELECT format('order %s is %s, %s cancellations were carried out', o.id, o.status, count(c.id))
+                  FROM orders o LEFT JOIN cancellation c ON c.order_id = o.id AND c.state = 'carried-out'
+                 GROUP BY o.id, o.status
+                HAVING count(c.id) <> CASE o.status WHEN 'cancelled' THEN 1 ELSE 0 END) found
                LIMIT $1",
     },
     Invariant {
@@ -154,7 +174,7 @@ pub const INVARIANTS: &[Invariant] = &[
         sql: "SELECT format('order %s: payment %s over %s, shipment %s', o.id, coalesce(p.state, 'missing'), p.amount, coalesce(h.id::text, 'missing'))
                 FROM orders o
                 LEFT JOIN payment p ON p.id = o.payment_id AND p.order_id = o.id
-                LEFT JOIN shipment h ON h.id = o.shipment_id AND h.order_id = o.id
+                LEFT JOIN shipment h ON h.id = o.shipment_id AND h.order_id = o.id AND h.state <> 'recalled'
                WHERE o.status = 'confirmed'
                  AND (p.state IS DISTINCT FROM 'captured' OR p.amount <> o.total OR p.method <> o.method OR h.id IS NULL)
                LIMIT $1",
@@ -172,10 +192,22 @@ pub const INVARIANTS: &[Invariant] = &[
                LIMIT $1",
     },
     Invariant {
+        name: "cancelled-is-taken-back",
+        holds: "a cancelled order has its parcel recalled, its money given back and its goods on the shelf",
+        sql: "SELECT format('order %s: payment %s, shipment %s, reservation %s', o.id, p.state, h.state, r.state)
+                FROM orders o
+                LEFT JOIN payment p ON p.order_id = o.id
+                LEFT JOIN shipment h ON h.order_id = o.id
+                LEFT JOIN reservation r ON r.order_id = o.id
+               WHERE o.status = 'cancelled'
+                 AND (h.state IS DISTINCT FROM 'recalled' OR p.state IS DISTINCT FROM 'refunded' OR r.state IS DISTINCT FROM 'restocked')
+               LIMIT $1",
+    },
+    Invariant {
         name: "captured-has-shipment",
-        holds: "every payment that is captured has exactly one shipment, every other one has none",
+        holds: "every payment that is captured has exactly one shipment that was not recalled, every other one has none",
         sql: "SELECT format('payment %s is %s, its order %s has %s shipments', p.id, p.state, p.order_id, count(h.id))
-                FROM payment p LEFT JOIN shipment h ON h.order_id = p.order_id
+                FROM payment p LEFT JOIN shipment h ON h.order_id = p.order_id AND h.state <> 'recalled'
                GROUP BY p.id, p.state, p.order_id
               HAVING count(h.id) <> CASE p.state WHEN 'captured' THEN 1 ELSE 0 END
                LIMIT $1",
@@ -248,7 +280,7 @@ pub const INVARIANTS: &[Invariant] = &[
                 SELECT format('%s: %s held', sku, held) AS words FROM stock WHERE held <> 0
                 UNION ALL
                 SELECT format('reservation %s of order %s is %s', id, order_id, state) FROM reservation
-                 WHERE state NOT IN ('released', 'committed')) found
+                 WHERE state NOT IN ('released', 'committed', 'restocked')) found
                LIMIT $1",
     },
     Invariant {
@@ -264,6 +296,7 @@ pub const INVARIANTS: &[Invariant] = &[
                 SELECT format('order %s is %s, its reservation is %s', o.id, o.status, coalesce(r.state, 'missing'))
                   FROM orders o LEFT JOIN reservation r ON r.order_id = o.id
                  WHERE (o.status = 'confirmed') <> (coalesce(r.state, 'missing') = 'committed')
+                    OR (o.status = 'cancelled') <> (coalesce(r.state, 'missing') = 'restocked')
                 UNION ALL
                 SELECT format('order %s: %s of %s reserved, %s ordered', r.order_id, h.quantity, coalesce(h.sku, l.sku), l.quantity)
                   FROM reservation r

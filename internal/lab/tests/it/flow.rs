@@ -53,7 +53,7 @@ async fn one_order_is_one_trace(country: &str, expect: &str) {
         }
     })
     .await;
-    let topics = TOPICS.map(|spec| spec.topic);
+    let topics: Vec<_> = TOPICS.iter().map(|spec| spec.topic).collect();
     let mut tail = TopicTail::start(&rig.backing.kafka, &topics, StartAt::Beginning)
         .await
         .unwrap();

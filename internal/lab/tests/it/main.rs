@@ -5,8 +5,11 @@
     reason = "tests read every service's database, and a test that cannot go on fails"
 )]
 
+mod cancel;
+mod conformance;
 mod flow;
 mod invariants;
 mod isolation;
 mod rig;
+mod starters;
 mod verbs;

@@ -24,6 +24,11 @@ pub(crate) struct Rig {
 impl Rig {
     /// Starts everything; `prepare` sees the migrated databases before any service does.
     pub(crate) async fn start(prepare: impl AsyncFnOnce(&Backing)) -> Rig {
+        Self::running(&[], prepare).await
+    }
+
+    /// Like [`Rig::start`]; new sagas run these versions of their plans.
+    pub(crate) async fn running(plans: &[&str], prepare: impl AsyncFnOnce(&Backing)) -> Rig {
         let options = BackingOptions {
             database_url: None,
             data_dir: None,
@@ -43,6 +48,7 @@ impl Rig {
             kafka: backing.kafka.clone(),
             ports: Ports::Free,
             tracing: Tracing::Memory(spans.clone()),
+            plans: plans.iter().map(|plan| plan.parse().unwrap()).collect(),
         })
         .await
         .unwrap();
@@ -70,6 +76,31 @@ impl Rig {
             let answer = self.gateway.get(&format!("/v1/orders/{order}")).await;
             let order = answer.unwrap().success().unwrap();
             (order["status"] != "ORDER_STATUS_PENDING").then_some(order)
+        })
+        .await
+    }
+
+    /// Asks for a cancellation until the saga that placed the order is over.
+    pub(crate) async fn cancel(&self, order: &Json) -> Json {
+        let path = format!("/v1/orders/{}:cancel", order["orderId"].as_str().unwrap());
+        eventually(LIMIT, "the cancellation is taken", async || {
+            let body = json!({"userId": order["userId"]});
+            let answer = self.gateway.post(&path, &body, None).await.unwrap();
+            if answer.status.is_success() {
+                return Some(answer.success().unwrap());
+            }
+            assert_eq!(answer.json()["reason"], "NOT_YET", "{:#}", answer.json());
+            None
+        })
+        .await
+    }
+
+    /// Waits until no cancellation of the order is under way any more, and gives it.
+    pub(crate) async fn settled(&self, order: &Json) -> Json {
+        let path = format!("/v1/orders/{}", order["orderId"].as_str().unwrap());
+        eventually(LIMIT, "the cancellation is decided", async || {
+            let order = self.gateway.get(&path).await.unwrap().success().unwrap();
+            (order["status"] != "ORDER_STATUS_CANCELLING").then_some(order)
         })
         .await
     }

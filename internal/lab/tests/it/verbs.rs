@@ -2,6 +2,8 @@ use std::time::Duration;
 
 use palinode_db::Area;
 use palinode_lab::invariants::orphans;
+use palinode_lab::sagas::Format;
+use palinode_lab::sagas::bulk::{Consent, Question, answer, bulk};
 use palinode_testkit::eventually;
 use serde_json::{Value as Json, json};
 use sqlx::Executor;
@@ -109,6 +111,68 @@ async fn accepted_residue_stays_listed_and_the_rest_is_taken_back() {
     assert_eq!(standing(&closed, "reserve-stock"), "netted");
     assert_eq!(standing(&closed, "open-order"), "netted");
     assert_eq!(closed["accepts"], json!([]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bulk_shows_its_counts_and_then_acts_on_each_saga() {
+    let rig = Rig::start(async |_| {}).await;
+    let (first, second) = tokio::join!(stuck(&rig), stuck(&rig));
+    let request = json!({
+        "filter": {"participant": "payment", "state": "SAGA_STATE_NEEDS_ATTENTION"},
+        "abandon": {},
+        "reason": "test data",
+        "principal": "ada",
+    });
+    let run = async |consent| {
+        let mut out = Vec::new();
+        let done = bulk(&rig.gateway, &request, consent, Format::Table, &mut out).await;
+        (done.unwrap(), String::from_utf8(out).unwrap())
+    };
+    let (done, told) = run(Consent::Nobody).await;
+    assert!(!done, "nobody has said yes");
+    assert!(told.contains("abandon: 2 sagas, 50 a second"), "{told}");
+    assert!(told.contains("be closed as it is"), "{told}");
+    assert!(told.contains("palinode saga bulks run "), "{told}");
+    let prepared = told.lines().next().unwrap().trim_start_matches("bulk ");
+
+    let (done, told) = run(Consent::Given).await;
+    assert!(done, "{told}");
+    assert!(told.contains("done: 2 of 2: 2 done"), "{told}");
+    for (saga, _) in [&first, &second] {
+        let closed = rig.saga_in(saga, "SAGA_STATE_NEEDS_ATTENTION").await;
+        assert_eq!(closed["closed"], "abandoned");
+        let history = rig
+            .gateway
+            .get(&format!("/v1/sagas/{saga}/history"))
+            .await
+            .unwrap();
+        let history = history.success().unwrap();
+        let last = history["entries"].as_array().unwrap().last().unwrap();
+        assert_eq!(last["reason"], "test data");
+        assert_ne!(last["bulkId"], "");
+    }
+    // what was prepared before has moved on meanwhile
+    let question = Question::Run(prepared.to_owned());
+    let mut out = Vec::new();
+    let done = answer(&rig.gateway, &question, Format::Table, &mut out).await;
+    assert!(done.unwrap());
+    let told = String::from_utf8(out).unwrap();
+    assert!(told.contains("0 done, 2 moved on meanwhile"), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stuck_saga_is_settled_under_another_version_of_its_plan() {
+    let rig = Rig::start(async |_| {}).await;
+    let (saga, shown) = stuck(&rig).await;
+    assert_eq!(shown["planVersion"], 1);
+    let to = json!({"toVersion": 2});
+    let moved = rig.act(&saga, "migrate", to, json!({})).await.unwrap();
+    assert_eq!(moved["saga"]["planVersion"], 2);
+    let claim = json!({"step": "charge-payment", "claim": "CLAIM_UNDONE"});
+    rig.act(&saga, "resolve", claim, json!({})).await.unwrap();
+    let ended = rig.saga_in(&saga, "SAGA_STATE_COMPENSATED").await;
+    assert_eq!(ended["planVersion"], 2);
+    assert_eq!(standing(&ended, "reserve-stock"), "netted");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -31,7 +31,7 @@ async fn a_tail_sees_what_is_published_after_its_start_and_all_of_it_from_the_be
 async fn a_tail_starts_on_topics_that_were_just_made() {
     for _ in 0..5 {
         let stack = Stack::start(16).await;
-        let topics = TOPICS.map(|spec| spec.topic);
+        let topics: Vec<_> = TOPICS.iter().map(|spec| spec.topic).collect();
         let tail = TopicTail::start(&stack.kafka, &topics, StartAt::Beginning).await;
         drop(tail.unwrap());
         stack.end().await;

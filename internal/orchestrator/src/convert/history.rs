@@ -2,8 +2,12 @@
 
 use palinode_pb::saga::v1 as pb;
 use palinode_saga::{Answer, Direction, Effect, Input, Plan, State, Status};
-use palinode_values::Timestamp;
+use palinode_values::BulkId;
 use serde::{Deserialize, Serialize};
+
+use crate::store::read::StoredHistory;
+
+const MIGRATE: i16 = 6;
 
 /// The number of an input's kind in the history.
 pub(crate) fn kind_number(input: &Input) -> i16 {
@@ -13,6 +17,7 @@ pub(crate) fn kind_number(input: &Input) -> i16 {
         Input::Due => 3,
         Input::Verb { .. } => 4,
         Input::Breaker { .. } => 5,
+        Input::Migrate { .. } => MIGRATE,
     }
 }
 
@@ -23,6 +28,7 @@ fn kind_word(number: i16) -> &'static str {
         3 => "due",
         4 => "verb",
         5 => "breaker",
+        MIGRATE => "migrate",
         _ => "unknown",
     }
 }
@@ -42,6 +48,9 @@ struct History {
 pub(crate) struct By {
     pub(crate) principal: String,
     pub(crate) reason: String,
+    /// The bulk that it was done in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) bulk: Option<BulkId>,
 }
 
 pub(crate) fn history_body(
@@ -80,19 +89,36 @@ pub(crate) fn effect_words(plan: &Plan, effect: &Effect) -> String {
     }
 }
 
-/// A history row in the words of the contract.
+/// The versions that a saga has moved from and to, if this is such a row.
+pub(crate) fn migration(kind: i16, body: &[u8]) -> Result<Option<(u32, u32)>, serde_json::Error> {
+    if kind != MIGRATE {
+        return Ok(None);
+    }
+    let body: History = serde_json::from_slice(body)?;
+    Ok(match body.input {
+        Input::Migrate { from, to } => Some((from, to)),
+        Input::Start
+        | Input::Reply { .. }
+        | Input::Due
+        | Input::Verb { .. }
+        | Input::Breaker { .. } => None,
+    })
+}
+
+/// A history row in the words of the contract; `plan` is the one that the saga had then.
 pub(crate) fn history_entry(
     plan: &Plan,
-    version: i64,
-    at: Timestamp,
-    kind: i16,
-    body: &[u8],
+    row: &StoredHistory,
 ) -> Result<pb::HistoryEntry, serde_json::Error> {
-    let body: History = serde_json::from_slice(body)?;
+    let body: History = serde_json::from_slice(&row.body)?;
     let (step, input) = match &body.input {
         Input::Start => (String::new(), "started".to_owned()),
         Input::Due => (String::new(), "a timer was due".to_owned()),
         Input::Breaker { open: true } => (String::new(), "a breaker has opened".to_owned()),
+        Input::Migrate { from, to } => {
+            let words = format!("moved from version {from} of its plan to version {to}");
+            (String::new(), words)
+        }
         Input::Breaker { open: false } => (String::new(), "a breaker has closed".to_owned()),
         Input::Verb { verb } => super::verb_words(plan, verb),
         Input::Reply {
@@ -121,9 +147,9 @@ pub(crate) fn history_entry(
     };
     let by = body.by;
     Ok(pb::HistoryEntry {
-        version,
-        at: Some(super::timestamp(at)),
-        kind: kind_word(kind).to_owned(),
+        version: row.version,
+        at: Some(super::timestamp(row.at)),
+        kind: kind_word(row.kind).to_owned(),
         step,
         input,
         state: crate::store::saga::state_word(body.status).to_owned(),
@@ -131,6 +157,11 @@ pub(crate) fn history_entry(
         principal: by
             .as_ref()
             .map(|by| by.principal.clone())
+            .unwrap_or_default(),
+        bulk_id: by
+            .as_ref()
+            .and_then(|by| by.bulk)
+            .map(|id| id.to_string())
             .unwrap_or_default(),
         reason: by.map(|by| by.reason).unwrap_or_default(),
     })

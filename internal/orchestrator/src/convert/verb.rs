@@ -1,11 +1,15 @@
 //! Verbs of operators, from the contract and into words.
 
+use std::sync::Arc;
+
 use palinode_pb::saga::v1::act_on_saga_request::Verb as PbVerb;
 use palinode_pb::saga::v1::{ActOnSagaRequest, Claim as PbClaim};
 use palinode_rpc::Violations;
 use palinode_saga::{Claim, Plan, Verb};
 
 use super::By;
+use crate::runner::deed::Deed;
+use crate::runner::registry::{Registry, StoredPlan};
 
 /// A verb as it is asked for; its steps are names still, because the plan is not known yet.
 #[derive(Debug, Clone)]
@@ -23,8 +27,38 @@ const PRINCIPAL_CHARS: std::ops::RangeInclusive<usize> = 1..=100;
 /// Reads the request; every wrong field is named.
 pub(crate) fn wanted(request: ActOnSagaRequest) -> Result<Wanted, Violations> {
     let mut wrong = Violations::new();
-    let reason = request.reason.trim().to_owned();
-    let principal = request.principal.trim().to_owned();
+    let by = by(&request.reason, &request.principal, &mut wrong);
+    let needs_version = matches!(
+        request.verb,
+        Some(PbVerb::AcceptResidue(_) | PbVerb::Abandon(_))
+    );
+    if request.expected_version < 0 || needs_version && request.expected_version == 0 {
+        let rule = "must be the version of the saga that was looked at";
+        wrong.add("expected_version", "REQUIRED", rule);
+    }
+    match request.verb {
+        Some(verb) if wrong.is_empty() => Ok(Wanted {
+            verb,
+            by,
+            expected: (request.expected_version > 0).then_some(request.expected_version),
+            preview: request.preview,
+        }),
+        Some(_) => Err(wrong),
+        None => {
+            wrong.add("verb", "REQUIRED", "must be one of the verbs");
+            Err(wrong)
+        }
+    }
+}
+
+/// Who acts, and why.
+pub(super) fn by(reason: &str, principal: &str, wrong: &mut Violations) -> By {
+    let by = By {
+        reason: reason.trim().to_owned(),
+        principal: principal.trim().to_owned(),
+        bulk: None,
+    };
+    let (reason, principal) = (&by.reason, &by.principal);
     if !REASON_CHARS.contains(&reason.chars().count()) {
         wrong.add(
             "reason",
@@ -39,32 +73,38 @@ pub(crate) fn wanted(request: ActOnSagaRequest) -> Result<Wanted, Violations> {
             "must say who acts, in 1 to 100 characters",
         );
     }
-    let needs_version = matches!(
-        request.verb,
-        Some(PbVerb::AcceptResidue(_) | PbVerb::Abandon(_))
-    );
-    if request.expected_version < 0 || needs_version && request.expected_version == 0 {
-        let rule = "must be the version of the saga that was looked at";
-        wrong.add("expected_version", "REQUIRED", rule);
-    }
-    match request.verb {
-        Some(verb) if wrong.is_empty() => Ok(Wanted {
-            verb,
-            by: By { principal, reason },
-            expected: (request.expected_version > 0).then_some(request.expected_version),
-            preview: request.preview,
-        }),
-        Some(_) => Err(wrong),
-        None => {
-            wrong.add("verb", "REQUIRED", "must be one of the verbs");
-            Err(wrong)
-        }
-    }
+    by
+}
+
+/// Who acts, and why, where that is all that can be wrong.
+pub(crate) fn reason_and_principal(reason: &str, principal: &str) -> Result<By, Violations> {
+    let mut wrong = Violations::new();
+    let by = by(reason, principal, &mut wrong);
+    if wrong.is_empty() { Ok(by) } else { Err(wrong) }
+}
+
+/// Who acts, where nobody asks why.
+pub(crate) fn principal(principal: &str) -> Result<String, Violations> {
+    reason_and_principal("acknowledged", principal).map(|by| by.principal)
+}
+
+/// The version of the plan that sagas are to move to.
+pub(super) fn version(
+    registry: &Registry,
+    plan: &str,
+    to_version: i32,
+) -> Result<Arc<StoredPlan>, Violations> {
+    let to = u32::try_from(to_version).ok();
+    to.and_then(|to| registry.version(plan, to)).ok_or_else(|| {
+        let versions: Vec<String> = registry.versions(plan).iter().map(u32::to_string).collect();
+        let rule = format!("must be a version of {plan}: {}", versions.join(", "));
+        Violations::of("migrate.to_version", "UNKNOWN_VERSION", rule)
+    })
 }
 
 impl Wanted {
-    /// The verb in the engine's terms.
-    pub(crate) fn verb(&self, plan: &Plan) -> Result<Verb, Violations> {
+    /// What is wanted, in the engine's terms.
+    pub(crate) fn deed(&self, registry: &Registry, plan: &Plan) -> Result<Deed, Violations> {
         let step = |field: &'static str, name: &str| {
             plan.position(name).ok_or_else(|| {
                 let names: Vec<&str> = plan.steps().iter().map(|s| s.name.as_str()).collect();
@@ -72,7 +112,11 @@ impl Wanted {
                 Violations::of(field, "UNKNOWN_STEP", rule)
             })
         };
-        Ok(match &self.verb {
+        let verb = match &self.verb {
+            PbVerb::Migrate(migrate) => {
+                let to = version(registry, plan.name(), migrate.to_version)?;
+                return Ok(Deed::Migrate(to));
+            }
             PbVerb::Pause(_) => Verb::Pause,
             PbVerb::Resume(_) => Verb::Resume,
             PbVerb::Retry(_) => Verb::Retry,
@@ -94,7 +138,13 @@ impl Wanted {
                     .collect::<Result<_, _>>()?,
             },
             PbVerb::Abandon(_) => Verb::Abandon,
-        })
+        };
+        Ok(Deed::Verb(verb))
+    }
+
+    /// Whether it names a version of the plan, which a newer release may have brought.
+    pub(crate) fn is_migration(&self) -> bool {
+        matches!(self.verb, PbVerb::Migrate(_))
     }
 
     /// What an operator says that a step would have answered, as JSON; empty for none.
@@ -108,7 +158,8 @@ impl Wanted {
             | PbVerb::ForceCompensate(_)
             | PbVerb::Skip(_)
             | PbVerb::AcceptResidue(_)
-            | PbVerb::Abandon(_) => "",
+            | PbVerb::Abandon(_)
+            | PbVerb::Migrate(_) => "",
         }
     }
 }

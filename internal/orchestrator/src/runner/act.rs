@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use palinode_db::{AsDbError, Error, Tx};
 use palinode_rpc::Violations;
-use palinode_saga::{Claim, DbTime, Input, Rule, State, Verb, next};
+use palinode_saga::{Claim, DbTime, State, Verb};
 use palinode_values::{Coded, ErrorCode, SagaId};
 
 use super::Engine;
 use super::batch::{Batch, Inputs};
+use super::deed::{Deed, Refusal};
 use super::encode::{OutputError, claimed_slot, output_from_json};
 use super::registry::StoredPlan;
 use super::spans::Spans;
@@ -24,10 +25,10 @@ pub(crate) enum ActError {
     NotInterpreted(SagaId),
     #[error("saga {saga} has moved on: it is at version {found}")]
     Stale { saga: SagaId, found: i64 },
-    #[error("{verb} is refused: {}{}", rule.words(), would_do(accepts))]
+    #[error("{verb} is refused: {}{}", refusal.words, would_do(accepts))]
     Refused {
         verb: &'static str,
-        rule: Rule,
+        refusal: Refusal,
         /// What would be accepted instead.
         accepts: Vec<&'static str>,
     },
@@ -74,7 +75,7 @@ impl Coded for ActError {
             Self::NotFound(_) => "SAGA_NOT_FOUND",
             Self::NotInterpreted(_) => "INTERNAL",
             Self::Stale { .. } => "SAGA_MOVED_ON",
-            Self::Refused { rule, .. } => rule.as_str(),
+            Self::Refused { refusal, .. } => refusal.rule,
             Self::Invalid(_) => "INVALID_REQUEST",
             Self::Database(error) => error.reason(),
         }
@@ -84,9 +85,10 @@ impl Coded for ActError {
 /// What a verb did, or would do.
 #[derive(Debug)]
 pub(crate) struct Acted {
+    /// Plan and state before it.
+    pub(crate) before: (Arc<StoredPlan>, State),
+    /// The plan after it.
     pub(crate) plan: Arc<StoredPlan>,
-    /// State before it.
-    pub(crate) before: State,
     /// The head after it.
     pub(crate) head: Head,
     /// What was sent, or would be, in words.
@@ -98,6 +100,9 @@ pub(crate) struct Acted {
 /// # Errors
 /// `Refused` names the rule, and the verbs that would be accepted. Nothing was done.
 pub(crate) async fn act(engine: &Engine, id: SagaId, wanted: &Wanted) -> Result<Acted, ActError> {
+    if wanted.is_migration() {
+        engine.registry.refresh(&engine.db).await?;
+    }
     let (acted, spans) = engine
         .db
         .run_tx("saga.act", |tx| transact(engine, tx, id, wanted))
@@ -117,7 +122,7 @@ async fn transact(
 ) -> Result<(Tx, (Acted, Option<Spans>)), ActError> {
     let mut batch = Batch::new(engine, store::now(&mut tx).await?);
     let inputs = Inputs {
-        acted: Some(id),
+        acted: vec![id],
         ..Inputs::default()
     };
     batch.load(&mut tx, &inputs).await?;
@@ -134,24 +139,26 @@ async fn transact(
     }
     let plan = Arc::clone(&live.plan);
     let before = live.head.state.clone();
-    let verb = wanted.verb(&plan.plan)?;
-    let output = output(&plan, &verb, wanted.output_json())?;
-    let input = Input::Verb { verb: verb.clone() };
-    let would = next(&plan.plan, &before, &input, now);
-    if let Some(rule) = would.refused {
-        return Err(ActError::Refused {
-            verb: verb.word(),
-            rule,
+    let deed = wanted.deed(&engine.registry, &plan.plan)?;
+    let output = match &deed {
+        Deed::Verb(verb) => output(&plan, verb, wanted.output_json())?,
+        Deed::Migrate(_) => None,
+    };
+    let would = deed
+        .attempt(&plan, &before, now)
+        .map_err(|refusal| ActError::Refused {
+            verb: deed.word(),
+            refusal,
             accepts: convert::accepts(&plan.plan, &before, now),
-        });
-    }
+        })?;
+    let after = deed.plan_after(&plan);
     let effects = would.effects.iter();
-    let effects = effects.map(|e| convert::effect_words(&plan.plan, e));
+    let effects = effects.map(|e| convert::effect_words(&after.plan, e));
     let mut acted = Acted {
         effects: effects.collect(),
         head: live.head.clone(),
-        plan,
-        before,
+        plan: Arc::clone(after),
+        before: (Arc::clone(&plan), before),
     };
     if wanted.preview {
         acted.head.state = would.state;
@@ -160,10 +167,13 @@ async fn transact(
     if let Some((slot, payload)) = output {
         live.add(slot, payload);
     }
-    live.input_by(&input, now, Some(&wanted.by));
+    live.act(&deed, would, &wanted.by);
     acted.head = live.head.clone();
-    let spans = batch.write(&mut tx).await?;
-    Ok((tx, (acted, Some(spans))))
+    let written = batch.write(&mut tx).await?;
+    if written.left_out.contains(&id) {
+        return Err(ActError::NotInterpreted(id));
+    }
+    Ok((tx, (acted, Some(written.spans))))
 }
 
 /// The output that comes with a claim, and its slot. A claim that later steps depend on needs one.

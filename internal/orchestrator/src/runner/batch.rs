@@ -8,12 +8,15 @@ use palinode_messaging::{Record, SagaHeaders, Topic, commands_of};
 use palinode_outbox::{Held, append};
 use palinode_pb::saga::v1::SagaEnded;
 use palinode_saga::{
-    Answer, Claim, Command, DbTime, Direction, Effect, Ended, Input, Note, State, StepState, next,
+    Answer, Claim, Command, DbTime, Direction, Effect, Ended, Hold, Input, Note, Plan, State,
+    StepKind, StepState, Transition, next,
 };
 use palinode_telemetry::TraceContext;
 use palinode_values::{EventId, SagaId, Timestamp};
 use prost::{Message, Name};
 
+use super::breaker::{Breaker, Breakers};
+use super::deed::Deed;
 use super::encode::{self, INPUT, Payload, Payloads, claimed_slot, output_slot};
 use super::registry::StoredPlan;
 use super::spans::{Noted, Spans};
@@ -50,8 +53,12 @@ pub(crate) struct Inputs {
     pub(crate) replies: Vec<Reply>,
     /// Sagas whose timer seemed due.
     pub(crate) due: Vec<SagaId>,
-    /// A saga that somebody acts on.
-    pub(crate) acted: Option<SagaId>,
+    /// Sagas that somebody acts on.
+    pub(crate) acted: Vec<SagaId>,
+    /// Sagas that a breaker holds, and that may go on.
+    pub(crate) freed: Vec<SagaId>,
+    /// Those go on although this breaker is open, to find out.
+    pub(crate) trial: Option<Breaker>,
 }
 
 /// A saga that cannot be interpreted is asked again after that, and harms no other.
@@ -77,8 +84,19 @@ pub(crate) async fn apply(
     for id in &inputs.due {
         batch.due(*id);
     }
-    let spans = batch.write(&mut tx).await?;
-    Ok((tx, spans))
+    for id in &inputs.freed {
+        batch.free(*id, inputs.trial.as_ref());
+    }
+    let written = batch.write(&mut tx).await?;
+    Ok((tx, written.spans))
+}
+
+/// What a batch has written.
+pub(super) struct Written {
+    /// To be told once it is committed.
+    pub(super) spans: Spans,
+    /// Sagas that were left as they were, because their plan and the contracts do not fit.
+    pub(super) left_out: Vec<SagaId>,
 }
 
 pub(super) struct Batch<'e> {
@@ -96,6 +114,7 @@ pub(super) struct Live {
     pub(super) head: Head,
     /// As loaded, to fall back on.
     loaded: Head,
+    pinned: Arc<StoredPlan>,
     pub(super) plan: Arc<StoredPlan>,
     /// Inserted by this very transaction.
     fresh: bool,
@@ -113,6 +132,7 @@ impl Live {
         Self {
             loaded: head.clone(),
             head,
+            pinned: Arc::clone(&plan),
             plan,
             fresh,
             fired: false,
@@ -124,14 +144,68 @@ impl Live {
         }
     }
 
-    fn input(&mut self, input: &Input, now: DbTime) -> Option<Note> {
-        self.input_by(input, now, None)
+    /// An input that nobody is answerable for. Where it would send to a participant whose breaker
+    /// is open, the saga is held first.
+    fn input(&mut self, breakers: &Breakers, input: &Input, now: DbTime) -> Option<Note> {
+        if self.head.state.hold.is_none() && self.barring(breakers, input, now, None).is_some() {
+            self.go(&Input::Breaker { open: true }, now);
+        }
+        self.go(input, now)
     }
 
-    /// An input that somebody is answerable for.
-    pub(super) fn input_by(&mut self, input: &Input, now: DbTime, by: Option<&By>) -> Option<Note> {
+    /// What bars the input, if a breaker does.
+    fn barring(
+        &self,
+        breakers: &Breakers,
+        input: &Input,
+        now: DbTime,
+        trial: Option<&Breaker>,
+    ) -> Option<Breaker> {
+        if breakers.all_closed() {
+            return None;
+        }
+        let would = next(&self.plan.plan, &self.head.state, input, now);
+        breakers.barring(&self.plan.plan, &self.head.state, &would, trial)
+    }
+
+    /// Ends the hold of a breaker, unless one bars what would come of that.
+    fn settle_hold(&mut self, breakers: &Breakers, now: DbTime, trial: Option<&Breaker>) {
+        let is_held = |state: &State| state.hold.is_some_and(|hold| hold.breaker);
+        if is_held(&self.head.state) {
+            let release = Input::Breaker { open: false };
+            match self.barring(breakers, &release, now, trial) {
+                Some(by) => self.head.held_by = Some(by.to_string()),
+                None => {
+                    self.go(&release, now);
+                }
+            }
+        }
+        if !is_held(&self.head.state) {
+            self.head.held_by = None;
+        }
+    }
+
+    fn go(&mut self, input: &Input, now: DbTime) -> Option<Note> {
         let transition = next(&self.plan.plan, &self.head.state, input, now);
-        let changed = transition.state != self.head.state || !transition.effects.is_empty();
+        let note = transition.note;
+        self.take(transition, input, None);
+        note
+    }
+
+    /// Takes what a deed has made of the saga; `by` is answerable for it.
+    pub(super) fn act(&mut self, deed: &Deed, transition: Transition, by: &By) {
+        let input = deed.input(&self.plan);
+        if let Deed::Migrate(to) = deed {
+            self.head.plan_id = to.id;
+            self.plan = Arc::clone(to);
+        }
+        self.take(transition, &input, Some(by));
+    }
+
+    fn take(&mut self, transition: Transition, input: &Input, by: Option<&By>) {
+        let changed = transition.state != self.head.state
+            || !transition.effects.is_empty()
+            || matches!(input, Input::Migrate { .. });
         self.head.state = transition.state;
         if changed {
             self.head.version += 1;
@@ -155,7 +229,6 @@ impl Live {
                 .into_iter()
                 .map(|effect| (version, effect)),
         );
-        transition.note
     }
 
     pub(super) fn add(&mut self, slot: String, payload: Payload) {
@@ -179,7 +252,7 @@ impl Live {
 
     /// Leaves the saga as it was, to be looked at again later.
     fn leave_out(&mut self, now: Timestamp) {
-        let broken = Self::new(self.loaded.clone(), Arc::clone(&self.plan), false);
+        let broken = Self::new(self.loaded.clone(), Arc::clone(&self.pinned), false);
         *self = Self {
             broken: true,
             fired: true,
@@ -189,7 +262,9 @@ impl Live {
     }
 
     fn is_changed(&self) -> bool {
-        self.head.version != self.loaded.version || self.head.wake_at != self.loaded.wake_at
+        self.head.version != self.loaded.version
+            || self.head.wake_at != self.loaded.wake_at
+            || self.head.held_by != self.loaded.held_by
     }
 
     /// `wake_at` is a lower bound: lowered at once, raised only when it fires.
@@ -228,6 +303,7 @@ impl Live {
             head: self.head.clone(),
             expected: self.loaded.version,
             waits,
+            owed_since: owed_since(&self.plan.plan, &self.head.state),
             progressed: has_progressed(&self.loaded.state, &self.head.state),
         }
     }
@@ -259,19 +335,32 @@ impl<'e> Batch<'e> {
         let mut fresh = Vec::new();
         for start in starts.iter().filter(|start| seen.insert(start.saga_id)) {
             let (process, anchor) = self.spans.started(start.trace.as_ref());
-            let head = Head {
+            let mut head = Head {
                 id: start.saga_id,
                 plan_id: start.plan.id,
                 business_key: start.business_key.clone(),
                 version: 0,
                 state: State::new(&start.plan.plan),
                 wake_at: None,
+                held_by: None,
                 started_at: self.now,
                 trace: Some(anchor.clone()),
             };
+            let now = DbTime::from(self.now);
+            let would = next(&start.plan.plan, &head.state, &Input::Start, now);
+            let breakers = &self.engine.breakers;
+            if let Some(by) = breakers.barring(&start.plan.plan, &head.state, &would, None) {
+                // it starts held, and sends its first command when the breaker has closed
+                head.state.hold = Some(Hold {
+                    since: now,
+                    operator: false,
+                    breaker: true,
+                });
+                head.held_by = Some(by.to_string());
+            }
             let mut live = Live::new(head, Arc::clone(&start.plan), true);
             live.add(INPUT.to_owned(), start.input.clone());
-            live.input(&Input::Start, DbTime::from(self.now));
+            live.go(&Input::Start, now);
             live.set_wake();
             fresh.push((live, (process, anchor), start));
         }
@@ -331,8 +420,9 @@ impl<'e> Batch<'e> {
             ids.into_iter().collect()
         };
         let replies = inputs.replies.iter().map(|r| r.saga_id);
-        let replied = missing(&mut replies.chain(inputs.acted));
+        let replied = missing(&mut replies.chain(inputs.acted.iter().copied()));
         let due = missing(&mut inputs.due.iter().copied());
+        let freed = missing(&mut inputs.freed.iter().copied());
         let mut heads = Vec::new();
         if !replied.is_empty() {
             let loaded = store::lock(tx, &replied).await?;
@@ -344,8 +434,13 @@ impl<'e> Batch<'e> {
             heads.extend(loaded.heads);
             self.unreadable.extend(loaded.unreadable);
         }
+        if !freed.is_empty() {
+            let loaded = store::lock_held(tx, &freed).await?;
+            heads.extend(loaded.heads);
+            self.unreadable.extend(loaded.unreadable);
+        }
         for head in heads {
-            match self.plan(head.plan_id).await? {
+            match self.engine.plan(head.plan_id).await? {
                 Some(plan) => {
                     self.live.insert(head.id, Live::new(head, plan, false));
                 }
@@ -359,14 +454,6 @@ impl<'e> Batch<'e> {
             store::postpone(tx, &self.unreadable, BROKEN_PAUSE).await?;
         }
         Ok(())
-    }
-
-    async fn plan(&self, id: i32) -> Result<Option<Arc<StoredPlan>>, Error> {
-        if let Some(plan) = self.engine.registry.get(id) {
-            return Ok(Some(plan));
-        }
-        self.engine.registry.refresh(&self.engine.db).await?;
-        Ok(self.engine.registry.get(id))
     }
 
     fn reply(&mut self, reply: &Reply) {
@@ -391,8 +478,11 @@ impl<'e> Batch<'e> {
             attempt: reply.attempt,
             answer: reply.answer.clone(),
         };
-        let was_done = live.head.state.steps[step] == StepState::Done;
-        let note = live.input(&input, now);
+        let breakers = &self.engine.breakers;
+        let state = &live.head.state;
+        breakers.heard(reply.saga_id, &live.plan.plan, state, &input, self.now);
+        let was_done = state.steps[step] == StepState::Done;
+        let note = live.input(breakers, &input, now);
         if let Some(output) = &reply.output
             && !was_done
             && live.head.state.steps[step] == StepState::Done
@@ -413,11 +503,24 @@ impl<'e> Batch<'e> {
         let now = DbTime::from(self.now);
         if let Some(live) = self.live.get_mut(&id) {
             live.fired = true;
-            live.input(&Input::Due, now);
+            let breakers = &self.engine.breakers;
+            let state = &live.head.state;
+            breakers.heard(id, &live.plan.plan, state, &Input::Due, self.now);
+            live.input(breakers, &Input::Due, now);
         }
     }
 
-    pub(super) async fn write(mut self, tx: &mut Tx) -> Result<Spans, Error> {
+    /// Lets a saga go on that a breaker holds.
+    fn free(&mut self, id: SagaId, trial: Option<&Breaker>) {
+        if let Some(live) = self.live.get_mut(&id) {
+            live.settle_hold(&self.engine.breakers, DbTime::from(self.now), trial);
+        }
+    }
+
+    pub(super) async fn write(mut self, tx: &mut Tx) -> Result<Written, Error> {
+        for live in self.live.values_mut().filter(|live| !live.fresh) {
+            live.settle_hold(&self.engine.breakers, DbTime::from(self.now), None);
+        }
         let wanting: Vec<SagaId> = self
             .live
             .iter()
@@ -432,6 +535,7 @@ impl<'e> Batch<'e> {
             }
         }
         let mut records = Vec::new();
+        let mut left_out = Vec::new();
         for live in self.live.values_mut() {
             live.take_word();
             match outgoing(live, &self.engine.clock) {
@@ -439,6 +543,7 @@ impl<'e> Batch<'e> {
                 Err(error) => {
                     tracing::error!(saga = %live.head.id, %error, "saga cannot be interpreted");
                     live.leave_out(self.now);
+                    left_out.push(live.head.id);
                 }
             }
             live.set_wake();
@@ -456,7 +561,10 @@ impl<'e> Batch<'e> {
                 .effects(&live.head, &live.plan.plan, &live.effects);
         }
         self.spans.created(&records);
-        Ok(self.spans)
+        Ok(Written {
+            spans: self.spans,
+            left_out,
+        })
     }
 
     async fn save(&mut self, tx: &mut Tx) -> Result<(), Error> {
@@ -508,6 +616,34 @@ fn has_progressed(before: &State, after: &State) -> bool {
             .collect()
     };
     before.status != after.status || settled(before) != settled(after)
+}
+
+/// Since when the oldest step under way is tried that may not fail.
+fn owed_since(plan: &Plan, state: &State) -> Option<Timestamp> {
+    let since = plan.steps().iter().zip(&state.steps);
+    let since = since.filter_map(|(step, at)| match at {
+        StepState::Undoing(undo) | StepState::UndoBackoff(undo) => Some(undo.since),
+        StepState::Sent(attempt) | StepState::Backoff(attempt)
+            if step.kind == StepKind::Retriable =>
+        {
+            Some(attempt.since)
+        }
+        StepState::Probing(attempt) | StepState::ProbeBackoff(attempt) => Some(attempt.since),
+        StepState::Resolving(resolve) => Some(resolve.since),
+        StepState::Sent(_)
+        | StepState::Backoff(_)
+        | StepState::Idle
+        | StepState::Unknown { .. }
+        | StepState::Done
+        | StepState::Failed { .. }
+        | StepState::NotDone
+        | StepState::Undone
+        | StepState::UndoneEmpty
+        | StepState::ByHand(_)
+        | StepState::Waived
+        | StepState::Stuck { .. } => None,
+    });
+    since.min().map(DbTime::timestamp)
 }
 
 fn late(reply: &Reply, note: &'static str) -> LateRow {

@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use palinode_db::{Db, Error};
@@ -16,7 +16,7 @@ pub(crate) struct StoredPlan {
     pub(crate) plan: Plan,
 }
 
-/// The plans of the database, newest version first for each name. Cheap to clone.
+/// The plans of the database, and which version of each new sagas run. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Registry {
     plans: Arc<RwLock<Plans>>,
@@ -26,6 +26,8 @@ pub(crate) struct Registry {
 struct Plans {
     by_id: HashMap<i32, Arc<StoredPlan>>,
     newest: BTreeMap<String, Arc<StoredPlan>>,
+    /// Versions that new sagas run though there may be newer ones.
+    chosen: BTreeMap<String, Arc<StoredPlan>>,
 }
 
 /// Why the plans of this release cannot be run.
@@ -44,6 +46,8 @@ pub(crate) enum RegistryError {
         stored: String,
         built: String,
     },
+    #[error("there is no plan {wanted}; there are: {there}")]
+    NoSuchVersion { wanted: String, there: String },
 }
 
 impl Registry {
@@ -82,10 +86,53 @@ impl Registry {
         }
     }
 
-    /// The newest version of the plan of that name.
-    pub(crate) fn newest(&self, name: &str) -> Option<Arc<StoredPlan>> {
+    /// New sagas run these versions of their plans.
+    pub(crate) fn choose(&self, versions: &BTreeMap<String, u32>) -> Result<(), RegistryError> {
+        let mut plans = self.plans.write().unwrap_or_else(PoisonError::into_inner);
+        for (name, version) in versions {
+            let is_it =
+                |p: &&Arc<StoredPlan>| p.plan.name() == name && p.plan.version() == *version;
+            let Some(plan) = plans.by_id.values().find(is_it).cloned() else {
+                let there: BTreeSet<String> =
+                    plans.by_id.values().map(|p| p.plan.label()).collect();
+                let there = there.into_iter().collect::<Vec<_>>().join(", ");
+                let wanted = format!("{name}@{version}");
+                return Err(RegistryError::NoSuchVersion { wanted, there });
+            };
+            plans.chosen.insert(name.clone(), plan);
+        }
+        Ok(())
+    }
+
+    /// The version of the plan that new sagas run: the chosen one, or the newest.
+    pub(crate) fn current(&self, name: &str) -> Option<Arc<StoredPlan>> {
         let plans = self.plans.read().unwrap_or_else(PoisonError::into_inner);
-        plans.newest.get(name).cloned()
+        plans
+            .chosen
+            .get(name)
+            .or_else(|| plans.newest.get(name))
+            .cloned()
+    }
+
+    /// That version of the plan, if it is loaded.
+    pub(crate) fn version(&self, name: &str, version: u32) -> Option<Arc<StoredPlan>> {
+        let plans = self.plans.read().unwrap_or_else(PoisonError::into_inner);
+        let is_it = |p: &&Arc<StoredPlan>| p.plan.name() == name && p.plan.version() == version;
+        plans.by_id.values().find(is_it).cloned()
+    }
+
+    /// The versions of the plan of that name that are loaded, in order.
+    pub(crate) fn versions(&self, name: &str) -> Vec<u32> {
+        let named = |plan: &StoredPlan| (plan.plan.name() == name).then(|| plan.plan.version());
+        let mut versions: Vec<u32> = self.all().iter().filter_map(|plan| named(plan)).collect();
+        versions.sort_unstable();
+        versions
+    }
+
+    /// Every plan that is loaded.
+    pub(crate) fn all(&self) -> Vec<Arc<StoredPlan>> {
+        let plans = self.plans.read().unwrap_or_else(PoisonError::into_inner);
+        plans.by_id.values().cloned().collect()
     }
 
     /// The plan of that number, if it is loaded.

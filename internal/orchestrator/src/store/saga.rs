@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use palinode_db::{Error, Tx};
-use palinode_saga::{State, Status};
+use palinode_saga::{Disposition, State, Status};
 use palinode_telemetry::TraceContext;
 use palinode_values::{SagaId, Timestamp};
 use uuid::Uuid;
@@ -18,6 +18,8 @@ pub(crate) struct Head {
     pub(crate) version: i64,
     pub(crate) state: State,
     pub(crate) wake_at: Option<Timestamp>,
+    /// The breaker that holds it.
+    pub(crate) held_by: Option<String>,
     pub(crate) started_at: Timestamp,
     pub(crate) trace: Option<TraceContext>,
 }
@@ -37,6 +39,8 @@ pub(crate) struct HeadChange {
     /// Version that was loaded.
     pub(crate) expected: i64,
     pub(crate) waits: WaitColumns,
+    /// Since when the oldest step is tried that may not fail.
+    pub(crate) owed_since: Option<Timestamp>,
     /// Whether a step was settled, or the state changed.
     pub(crate) progressed: bool,
 }
@@ -78,6 +82,14 @@ pub(crate) fn state_word(status: Status) -> &'static str {
     }
 }
 
+/// The word of a disposition in the column `closed`.
+pub(crate) fn closed_word(disposition: Disposition) -> &'static str {
+    match disposition {
+        Disposition::ResidueAccepted => "residue-accepted",
+        Disposition::Abandoned => "abandoned",
+    }
+}
+
 /// Database time of the transaction.
 pub(crate) async fn now(tx: &mut Tx) -> Result<Timestamp, Error> {
     Ok(sqlx::query_scalar!(r#"SELECT now() AS "now!""#)
@@ -107,17 +119,18 @@ pub(crate) async fn insert(
     };
     let rows = sqlx::query_scalar!(
         r#"INSERT INTO saga (id, lane, plan_id, plan_name, business_key, version, state, body,
-                             waits_for, waits_step, wait_until, wake_at,
+                             waits_for, waits_step, wait_until, wake_at, owed_since, held_by,
                              traceparent, tracestate, baggage)
            SELECT n.id, n.lane, n.plan_id, n.plan_name, n.business_key, n.version, n.state, n.body,
-                  n.waits_for, n.waits_step, n.wait_until, n.wake_at,
+                  n.waits_for, n.waits_step, n.wait_until, n.wake_at, n.owed_since, n.held_by,
                   n.traceparent, n.tracestate, n.baggage
              FROM unnest($1::uuid[], $2::smallint[], $3::int[], $4::text[], $5::text[],
                          $6::bigint[], $7::text[], $8::bytea[], $9::text[], $10::text[],
                          $11::timestamptz[], $12::timestamptz[], $13::text[], $14::text[],
-                         $15::text[])
+                         $15::text[], $16::timestamptz[], $17::text[])
                AS n(id, lane, plan_id, plan_name, business_key, version, state, body, waits_for,
-                    waits_step, wait_until, wake_at, traceparent, tracestate, baggage)
+                    waits_step, wait_until, wake_at, traceparent, tracestate, baggage, owed_since,
+                    held_by)
             ORDER BY n.plan_name, n.business_key -- one order of locks for all batches
                ON CONFLICT DO NOTHING
            RETURNING id"#,
@@ -136,6 +149,8 @@ pub(crate) async fn insert(
         &trace(|t| Some(t.traceparent())) as &[Option<String>],
         &trace(|t| t.tracestate.as_deref().map(str::to_owned)) as &[Option<String>],
         &trace(|t| t.baggage.as_deref().map(str::to_owned)) as &[Option<String>],
+        &columns.owed_sinces as &[Option<Timestamp>],
+        &columns.held_bys as &[Option<String>],
     )
     .fetch_all(tx.conn())
     .await?;
@@ -181,7 +196,7 @@ pub(crate) async fn lock(tx: &mut Tx, ids: &[SagaId]) -> Result<Loaded, Error> {
     let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
     let rows = sqlx::query_as!(
         HeadRow,
-        "SELECT id, plan_id, business_key, version, body, wake_at, started_at,
+        "SELECT id, plan_id, business_key, version, body, wake_at, held_by, started_at,
                 traceparent, tracestate, baggage
            FROM saga WHERE id = ANY($1) ORDER BY id FOR UPDATE",
         &ids
@@ -196,9 +211,25 @@ pub(crate) async fn lock_due(tx: &mut Tx, ids: &[SagaId]) -> Result<Loaded, Erro
     let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
     let rows = sqlx::query_as!(
         HeadRow,
-        "SELECT id, plan_id, business_key, version, body, wake_at, started_at,
+        "SELECT id, plan_id, business_key, version, body, wake_at, held_by, started_at,
                 traceparent, tracestate, baggage
            FROM saga WHERE id = ANY($1) AND wake_at <= now()
+          ORDER BY id FOR UPDATE SKIP LOCKED",
+        &ids
+    )
+    .fetch_all(tx.conn())
+    .await?;
+    Ok(Loaded::of(rows))
+}
+
+/// Like [`lock`], of sagas that a breaker holds: what another batch holds is left to it.
+pub(crate) async fn lock_held(tx: &mut Tx, ids: &[SagaId]) -> Result<Loaded, Error> {
+    let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
+    let rows = sqlx::query_as!(
+        HeadRow,
+        "SELECT id, plan_id, business_key, version, body, wake_at, held_by, started_at,
+                traceparent, tracestate, baggage
+           FROM saga WHERE id = ANY($1) AND held_by IS NOT NULL
           ORDER BY id FOR UPDATE SKIP LOCKED",
         &ids
     )
@@ -228,16 +259,20 @@ pub(crate) async fn save(tx: &mut Tx, changes: &[HeadChange]) -> Result<Vec<Saga
     let columns = Columns::of(changes)?;
     let expected: Vec<i64> = changes.iter().map(|c| c.expected).collect();
     let progressed: Vec<bool> = changes.iter().map(|c| c.progressed).collect();
+    let closed = |c: &HeadChange| c.head.state.closed.map(closed_word).map(str::to_owned);
+    let closed: Vec<Option<String>> = changes.iter().map(closed).collect();
+    let plans: Vec<i32> = changes.iter().map(|c| c.head.plan_id).collect();
     let rows = sqlx::query_scalar!(
         "UPDATE saga s
-            SET version = n.version, state = n.state, body = n.body, waits_for = n.waits_for,
-                waits_step = n.waits_step, wait_until = n.wait_until, wake_at = n.wake_at,
+            SET plan_id = n.plan_id, version = n.version, state = n.state, body = n.body,
+                waits_for = n.waits_for, waits_step = n.waits_step, wait_until = n.wait_until,
+                wake_at = n.wake_at, owed_since = n.owed_since, held_by = n.held_by, closed = n.closed,
                 progress_at = CASE WHEN n.progressed THEN now() ELSE s.progress_at END
            FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::text[], $5::bytea[],
                        $6::text[], $7::text[], $8::timestamptz[], $9::timestamptz[],
-                       $10::bool[])
+                       $10::bool[], $11::int[], $12::timestamptz[], $13::text[], $14::text[])
              AS n(id, expected, version, state, body, waits_for, waits_step, wait_until, wake_at,
-                  progressed)
+                  progressed, plan_id, owed_since, held_by, closed)
           WHERE s.id = n.id AND s.version = n.expected -- the fence: a stale writer changes nothing
          RETURNING s.id",
         &columns.ids,
@@ -250,6 +285,10 @@ pub(crate) async fn save(tx: &mut Tx, changes: &[HeadChange]) -> Result<Vec<Saga
         &columns.wait_untils as &[Option<Timestamp>],
         &columns.wake_ats as &[Option<Timestamp>],
         &progressed,
+        &plans,
+        &columns.owed_sinces as &[Option<Timestamp>],
+        &columns.held_bys as &[Option<String>],
+        &closed as &[Option<String>],
     )
     .fetch_all(tx.conn())
     .await?;
@@ -367,6 +406,7 @@ struct HeadRow {
     version: i64,
     body: Vec<u8>,
     wake_at: Option<Timestamp>,
+    held_by: Option<String>,
     started_at: Timestamp,
     traceparent: Option<String>,
     tracestate: Option<String>,
@@ -385,6 +425,7 @@ impl TryFrom<HeadRow> for Head {
             state: serde_json::from_slice(&row.body)
                 .map_err(|e| Error::inconsistent("saga", "body", row.id, e))?,
             wake_at: row.wake_at,
+            held_by: row.held_by,
             started_at: row.started_at,
             trace: TraceContext::from_fields(
                 row.traceparent.as_deref(),
@@ -405,6 +446,8 @@ struct Columns {
     waits_steps: Vec<Option<String>>,
     wait_untils: Vec<Option<Timestamp>>,
     wake_ats: Vec<Option<Timestamp>>,
+    owed_sinces: Vec<Option<Timestamp>>,
+    held_bys: Vec<Option<String>>,
 }
 
 impl Columns {
@@ -428,6 +471,8 @@ impl Columns {
             waits_steps: changes.iter().map(|c| c.waits.waits_step.clone()).collect(),
             wait_untils: changes.iter().map(|c| c.waits.wait_until).collect(),
             wake_ats: changes.iter().map(|c| c.head.wake_at).collect(),
+            owed_sinces: changes.iter().map(|c| c.owed_since).collect(),
+            held_bys: changes.iter().map(|c| c.head.held_by.clone()).collect(),
         })
     }
 }

@@ -23,6 +23,7 @@ pub(crate) async fn decide(
         .map(|standing| (standing.id, standing))
         .collect();
     let mut changed = Vec::new();
+    let mut cancellations = Vec::new();
     let mut decided = Vec::with_capacity(decisions.len());
     for (id, decision) in decisions {
         let Some(standing) = orders.get_mut(id) else {
@@ -34,36 +35,58 @@ pub(crate) async fn decide(
                 "a decided order is missing",
             ));
         };
-        let outcome = match standing.status.clone().next(decision.clone()) {
-            Ok(next) if next == standing.status => decided_again(decision),
+        let outcome = match standing.status.clone().next(decision) {
+            Ok(next) if next == standing.status => carried_out(decision),
             Ok(next) => {
-                standing.status = next;
-                changed.push(standing.clone());
-                decided_again(decision)
+                let was = std::mem::replace(&mut standing.status, next);
+                changed.push((was.word(), standing.clone()));
+                cancellations.extend(decided_cancellation(decision));
+                carried_out(decision)
             }
             Err(error) => match decision {
-                Decision::Confirm { .. } => Outcome::Transient {
+                Decision::Confirm(_) | Decision::Close { .. } => Outcome::Transient {
                     detail: error.to_string(),
                 },
-                Decision::Reject { .. } => Outcome::CannotUndo {
+                Decision::Reject { .. } | Decision::Keep { .. } => Outcome::CannotUndo {
                     reason: "ORDER_CONFIRMED".to_owned(),
                     detail: error.to_string(),
                 },
             },
         };
         let events = match &outcome {
-            Outcome::Done { .. } | Outcome::Undone => vec![convert::decided_event(standing)],
+            Outcome::Done { .. } | Outcome::Undone => {
+                vec![convert::decided_event(standing, decision)]
+            }
             _ => Vec::new(),
         };
         decided.push(Decided { outcome, events });
     }
     store::order::save_decisions(tx, &changed).await?;
+    store::cancellation::save_decisions(tx, &cancellations).await?;
     Ok(decided)
 }
 
-fn decided_again(decision: &Decision) -> Outcome {
+fn carried_out(decision: &Decision) -> Outcome {
     match decision {
-        Decision::Confirm { .. } => Outcome::Done { output: None },
-        Decision::Reject { .. } => Outcome::Undone,
+        Decision::Confirm(_) | Decision::Close { .. } => Outcome::Done { output: None },
+        Decision::Reject { .. } | Decision::Keep { .. } => Outcome::Undone,
+    }
+}
+
+fn decided_cancellation(decision: &Decision) -> Option<store::cancellation::Decided> {
+    match decision {
+        Decision::Confirm(_) | Decision::Reject { .. } => None,
+        Decision::Keep {
+            cancellation,
+            reason,
+            detail,
+        } => Some(store::cancellation::Decided {
+            id: *cancellation,
+            refused: Some((reason.clone(), detail.clone())),
+        }),
+        Decision::Close { cancellation } => Some(store::cancellation::Decided {
+            id: *cancellation,
+            refused: None,
+        }),
     }
 }

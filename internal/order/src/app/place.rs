@@ -27,6 +27,24 @@ pub(crate) enum PlaceError {
     Outbox(#[from] palinode_outbox::Error),
 }
 
+/// Why a key cannot be claimed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum KeyError {
+    #[error("the idempotency key was used for another request")]
+    Reused,
+    #[error(transparent)]
+    Database(#[from] Error),
+}
+
+impl From<KeyError> for PlaceError {
+    fn from(error: KeyError) -> Self {
+        match error {
+            KeyError::Reused => Self::KeyReused,
+            KeyError::Database(error) => Self::Database(error),
+        }
+    }
+}
+
 impl AsDbError for PlaceError {
     fn as_db_error(&self) -> Option<&Error> {
         match self {
@@ -62,7 +80,7 @@ impl Coded for PlaceError {
 #[derive(Debug)]
 pub(crate) struct Key {
     pub(crate) key: String,
-    /// SHA-256 of the request message.
+    /// SHA-256 of the request.
     pub(crate) fingerprint: Vec<u8>,
 }
 
@@ -113,6 +131,7 @@ pub(crate) async fn place(
                 total: sum,
                 address: request.address.clone(),
                 payment: request.payment.clone(),
+                cancellation: None,
                 created_at: now,
                 updated_at: now,
             };
@@ -131,18 +150,18 @@ pub(crate) async fn place(
 }
 
 /// Claims the key for this request, or finds the order that it stands for.
-async fn claim(
+pub(super) async fn claim(
     tx: &mut Tx,
     user: &UserId,
     key: &Key,
     order_id: OrderId,
-) -> Result<Option<Order>, PlaceError> {
+) -> Result<Option<Order>, KeyError> {
     let claimed = store::order::claim_key(tx, user, &key.key, &key.fingerprint, order_id).await?;
     let Some(before) = claimed else {
         return Ok(None);
     };
     if before.fingerprint != key.fingerprint {
-        return Err(PlaceError::KeyReused);
+        return Err(KeyError::Reused);
     }
     let order = store::order::get_in(tx, before.order_id).await?;
     order.map(Some).ok_or_else(|| {

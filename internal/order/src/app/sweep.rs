@@ -1,4 +1,3 @@
-use std::collections::HashSet;
 use std::time::Duration;
 
 use palinode_db::{AsDbError, Error};
@@ -7,7 +6,7 @@ use palinode_values::SagaId;
 use tokio_util::sync::CancellationToken;
 
 use super::{Desk, SERVICE};
-use crate::clients::Orchestrator;
+use crate::clients::{Orchestrator, Unanswered};
 use crate::convert;
 use crate::store;
 
@@ -21,8 +20,8 @@ const ORDERS_MAX: i64 = 500;
 /// Why a round of the sweep failed; the next one tries again.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SweepError {
-    #[error("the orchestrator cannot be asked: {0}")]
-    Orchestrator(String),
+    #[error(transparent)]
+    Orchestrator(#[from] Unanswered),
     #[error(transparent)]
     Database(#[from] Error),
     #[error(transparent)]
@@ -39,8 +38,8 @@ impl AsDbError for SweepError {
     }
 }
 
-/// Makes sure that every pending order has a saga: the start may be lost with the broker, and is
-/// sent again, under the same saga id, until the orchestrator knows it.
+/// Makes sure that every pending order and every open cancellation has a saga: the start may be
+/// lost with the broker, and is sent again, under the same saga id, until the orchestrator knows it.
 #[derive(Clone)]
 pub(crate) struct Sweep {
     pub(crate) desk: Desk,
@@ -69,10 +68,9 @@ impl Sweep {
         if waiting.is_empty() {
             return Ok(0);
         }
-        let known = self.orchestrator.known(&waiting).await?;
-        let known: HashSet<SagaId> = known.into_iter().collect();
+        let known = self.orchestrator.find(&waiting).await?;
         let (known, unknown): (Vec<SagaId>, Vec<SagaId>) =
-            waiting.into_iter().partition(|id| known.contains(id));
+            waiting.into_iter().partition(|id| known.contains_key(id));
         store::order::mark_known(&self.desk.db, &known).await?;
         if unknown.is_empty() {
             return Ok(0);
@@ -83,14 +81,21 @@ impl Sweep {
             .db
             .run_tx("order.sweep", |mut tx| async move {
                 let orders = store::order::lock_unstarted(&mut tx, unknown).await?;
-                let held = Held::by_lock(&tx, orders.iter().map(|(order, _)| order.saga_id.key()));
-                let (starts, traces): (Vec<_>, Vec<_>) = orders
-                    .iter()
-                    .map(|(order, trace)| {
-                        let start = convert::start_saga(order, clock, trace.child());
-                        (start, trace.clone())
-                    })
-                    .unzip();
+                let mut starts = Vec::with_capacity(orders.len());
+                for (order, trace) in orders {
+                    starts.push((convert::start_saga(&order, clock, trace.child()), trace));
+                }
+                let open = store::cancellation::lock_unstarted(&mut tx, unknown).await?;
+                for (id, cancellation, trace) in open {
+                    if let Some(order) = store::order::get_in(&mut tx, id).await? {
+                        let under = trace.child();
+                        let start =
+                            convert::start_cancellation(&order, &cancellation, clock, under);
+                        starts.push((start, trace));
+                    }
+                }
+                let (starts, traces): (Vec<_>, Vec<_>) = starts.into_iter().unzip();
+                let held = Held::by_lock(&tx, starts.iter().map(|start| start.key.clone()));
                 append(&mut tx, &held, &starts, SERVICE).await?;
                 Ok::<_, SweepError>((tx, (starts, traces)))
             })

@@ -3,24 +3,26 @@ use std::time::Duration;
 use palinode_db::{Area, Db, Options};
 use palinode_messaging::Headers;
 use palinode_outbox::Doorbell;
-use palinode_pb::saga::v1::saga_service_server::{SagaService, SagaServiceServer};
+use palinode_pb::saga::v1::find_sagas_response::FoundSaga;
+use palinode_pb::saga::v1::starter_service_server::{StarterService, StarterServiceServer};
 use palinode_pb::saga::v1::{
-    ActOnSagaRequest, ActOnSagaResponse, FindSagasRequest, FindSagasResponse,
-    GetSagaHistoryRequest, GetSagaHistoryResponse, GetSagaRequest, GetSagaResponse,
-    ListSagasRequest, ListSagasResponse, StartSaga,
+    CreateSagaRequest, CreateSagaResponse, FindSagasRequest, FindSagasResponse, SagaState,
+    StartSaga,
 };
 use palinode_telemetry::{TraceContext, Tracer};
 use palinode_testkit::database::{TestDatabase, test_database};
 use palinode_values::{Clock, Coded, Currency, Money, OrderId, PaymentId, ShipmentId};
 use prost::Message;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::{Request as Rpc, Response, Status as RpcStatus};
 
 use super::Desk;
+use super::cancel::{CancelError, cancel};
 use super::decide::decide;
 use super::place::{Key, PlaceError, Placed, place};
 use super::sweep::Sweep;
 use crate::clients::Orchestrator;
-use crate::domain::{Address, Decision, Offer, Order, PaymentMethod, Request, Status};
+use crate::domain::{Address, Decision, Fulfilment, Offer, Order, PaymentMethod, Request, Status};
 use crate::store;
 
 struct World {
@@ -97,6 +99,33 @@ impl World {
             counts.guards,
             counts.outbox,
         ]
+    }
+
+    /// An order that its saga has confirmed, and an orchestrator where that saga is in `state`.
+    async fn confirmed(&self, state: SagaState) -> (Order, Orchestrator, DropGuard) {
+        let order = self.placed().await;
+        let confirm = Decision::Confirm(Fulfilment {
+            payment_id: PaymentId::new(&self.clock),
+            shipment_id: ShipmentId::new(&self.clock),
+        });
+        self.decide(&[(order.id, confirm)]).await;
+        let (orchestrator, serving) = orchestrator(vec![(order.saga_id.to_string(), state)]).await;
+        (order, orchestrator, serving)
+    }
+
+    async fn cancel(
+        &self,
+        order: &Order,
+        orchestrator: &Orchestrator,
+        key: Option<&Key>,
+    ) -> Result<Order, CancelError> {
+        let (id, trace) = ((order.id, &order.user), TraceContext::root());
+        cancel(&self.desk(), orchestrator, id, key, &trace).await
+    }
+
+    async fn cancellations(&self) -> i64 {
+        let count = sqlx::query_scalar!(r#"SELECT count(*) AS "count!" FROM cancellation"#);
+        count.fetch_one(self.db.pool()).await.unwrap()
     }
 
     async fn decide(&self, decisions: &[(OrderId, Decision)]) -> Vec<String> {
@@ -219,10 +248,10 @@ async fn two_first_calls_with_one_key_at_once_are_one_order() {
 async fn decisions_of_one_batch_are_carried_out_once_and_never_revised() {
     let world = World::new().await;
     let (good, bad) = (world.placed().await, world.placed().await);
-    let confirm = Decision::Confirm {
+    let confirm = Decision::Confirm(Fulfilment {
         payment_id: PaymentId::new(&world.clock),
         shipment_id: ShipmentId::new(&world.clock),
-    };
+    });
     let reject = Decision::Reject {
         reason: "OUT_OF_STOCK".to_owned(),
         detail: "no mug".to_owned(),
@@ -249,61 +278,54 @@ async fn decisions_of_one_batch_are_carried_out_once_and_never_revised() {
 
 /// An orchestrator that knows the sagas it is told to know.
 #[derive(Default)]
-struct Knows(Vec<String>);
+struct Knows(Vec<(String, SagaState)>);
 
 #[tonic::async_trait]
-impl SagaService for Knows {
-    async fn act_on_saga(
+impl StarterService for Knows {
+    async fn create_saga(
         &self,
-        _request: Rpc<ActOnSagaRequest>,
-    ) -> Result<Response<ActOnSagaResponse>, RpcStatus> {
+        _: Rpc<CreateSagaRequest>,
+    ) -> Result<Response<CreateSagaResponse>, RpcStatus> {
         Err(RpcStatus::unimplemented("not asked here"))
     }
 
-    async fn list_sagas(
-        &self,
-        _: Rpc<ListSagasRequest>,
-    ) -> Result<Response<ListSagasResponse>, RpcStatus> {
-        Err(RpcStatus::unimplemented("not asked here"))
-    }
-    async fn get_saga(
-        &self,
-        _: Rpc<GetSagaRequest>,
-    ) -> Result<Response<GetSagaResponse>, RpcStatus> {
-        Err(RpcStatus::unimplemented("not asked here"))
-    }
-    async fn get_saga_history(
-        &self,
-        _: Rpc<GetSagaHistoryRequest>,
-    ) -> Result<Response<GetSagaHistoryResponse>, RpcStatus> {
-        Err(RpcStatus::unimplemented("not asked here"))
-    }
     async fn find_sagas(
         &self,
         request: Rpc<FindSagasRequest>,
     ) -> Result<Response<FindSagasResponse>, RpcStatus> {
         let asked = request.into_inner().saga_ids;
-        let known_saga_ids = asked.into_iter().filter(|id| self.0.contains(id)).collect();
-        Ok(Response::new(FindSagasResponse { known_saga_ids }))
+        let known = self.0.iter().filter(|(id, _)| asked.contains(id));
+        let sagas = known.map(|(id, state)| FoundSaga {
+            saga_id: id.clone(),
+            state: (*state).into(),
+        });
+        Ok(Response::new(FindSagasResponse {
+            sagas: sagas.collect(),
+        }))
     }
+}
+
+/// Serves an orchestrator until the guard is dropped.
+async fn orchestrator(known: Vec<(String, SagaState)>) -> (Orchestrator, DropGuard) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let stop = CancellationToken::new();
+    let server = palinode_rpc::Server::new(Tracer::disabled(), Clock::system())
+        .add_service(StarterServiceServer::new(Knows(known)));
+    tokio::spawn(server.serve(listener, stop.clone()));
+    let channel = palinode_rpc::channel(&address.parse().unwrap());
+    (Orchestrator::new(channel), stop.drop_guard())
 }
 
 #[tokio::test]
 async fn a_start_that_nobody_knows_is_sent_again_under_the_same_saga_id() {
     let world = World::new().await;
     let (known, lost) = (world.placed().await, world.placed().await);
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    let stop = tokio_util::sync::CancellationToken::new();
-    let server = palinode_rpc::Server::new(palinode_telemetry::Tracer::disabled(), Clock::system())
-        .add_service(SagaServiceServer::new(Knows(vec![
-            known.saga_id.to_string(),
-        ])));
-    let mut tasks = tokio::task::JoinSet::new();
-    tasks.spawn(server.serve(listener, stop.clone()));
+    let known_sagas = vec![(known.saga_id.to_string(), SagaState::Running)];
+    let (orchestrator, _serving) = orchestrator(known_sagas).await;
     let sweep = Sweep {
         desk: world.desk(),
-        orchestrator: Orchestrator::new(palinode_rpc::channel(&address.parse().unwrap())),
+        orchestrator,
     };
     assert_eq!(
         sweep.step(Duration::from_secs(60)).await.unwrap(),
@@ -324,5 +346,128 @@ async fn a_start_that_nobody_knows_is_sent_again_under_the_same_saga_id() {
         .await
         .unwrap();
     assert_eq!(left, [lost.saga_id]);
-    stop.cancel();
+}
+
+#[tokio::test]
+async fn an_order_is_cancelled_when_its_saga_is_over_and_not_before() {
+    let world = World::new().await;
+    let (order, running, _serving) = world.confirmed(SagaState::Running).await;
+    let early = world.cancel(&order, &running, None).await.unwrap_err();
+    assert_eq!(early.reason(), "NOT_YET");
+    let pending = world.placed().await;
+    let early = world.cancel(&pending, &running, None).await.unwrap_err();
+    assert_eq!(early.reason(), "NOT_YET");
+    assert_eq!(world.cancellations().await, 0);
+
+    let completed = vec![(order.saga_id.to_string(), SagaState::Completed)];
+    let (over, _serving) = orchestrator(completed).await;
+    let stranger = Order {
+        user: "mallory".parse().unwrap(),
+        ..order.clone()
+    };
+    let denied = world.cancel(&stranger, &over, None).await.unwrap_err();
+    assert_eq!(denied.reason(), "ORDER_NOT_FOUND");
+    let cancelling = world.cancel(&order, &over, None).await.unwrap();
+    let cancellation = cancelling.cancellation.clone().unwrap();
+    assert_eq!(cancelling.status.word(), "cancelling");
+    let payload = sqlx::query_scalar!("SELECT payload FROM outbox ORDER BY id DESC LIMIT 1")
+        .fetch_one(world.db.pool())
+        .await
+        .unwrap();
+    let start = StartSaga::decode(&*payload).unwrap();
+    assert_eq!(start.plan, "cancel-order");
+    assert_eq!(start.saga_id, cancellation.saga_id.to_string());
+    assert_eq!(start.business_key, cancellation.id.to_string());
+    let steps = sqlx::query_scalar!("SELECT step FROM saga_guard ORDER BY saga_id")
+        .fetch_all(world.db.pool())
+        .await
+        .unwrap();
+    assert_eq!(steps, ["open-order", "open-order", "open-cancellation"]);
+
+    // once more, while it is under way: the same one
+    let again = world.cancel(&order, &over, None).await.unwrap();
+    assert_eq!(again.cancellation, Some(cancellation));
+    assert_eq!(world.cancellations().await, 1);
+}
+
+#[tokio::test]
+async fn many_who_cancel_at_once_open_one_cancellation() {
+    let world = World::new().await;
+    let (order, over, _serving) = world.confirmed(SagaState::Completed).await;
+    let key = key(b"cancel");
+    let call = |key| world.cancel(&order, &over, key);
+    let (one, other, keyed, again) =
+        tokio::join!(call(None), call(None), call(Some(&key)), call(Some(&key)));
+    let ids: std::collections::BTreeSet<_> = [one, other, keyed, again]
+        .into_iter()
+        .map(|answer| answer.unwrap().cancellation.unwrap().id)
+        .collect();
+    assert_eq!(ids.len(), 1);
+    assert_eq!(world.cancellations().await, 1);
+}
+
+#[tokio::test]
+async fn a_cancellation_that_came_too_late_leaves_the_order_and_can_be_asked_for_again() {
+    let world = World::new().await;
+    let (order, over, _serving) = world.confirmed(SagaState::Completed).await;
+    let key = key(b"cancel");
+    let first = world.cancel(&order, &over, Some(&key)).await.unwrap();
+    let first = first.cancellation.unwrap();
+    let keep = Decision::Keep {
+        cancellation: first.id,
+        reason: "SHIPMENT_DISPATCHED".to_owned(),
+        detail: "it is on its way".to_owned(),
+    };
+    let kept = world
+        .decide(&[(order.id, keep.clone()), (order.id, keep)])
+        .await;
+    assert_eq!(kept, ["Undone", "Undone"]);
+    let stored = store::order::get(&world.db, order.id)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(stored.status.word(), "confirmed");
+    let refused = stored.cancellation.unwrap().refused.unwrap();
+    assert_eq!(refused.0, "SHIPMENT_DISPATCHED");
+
+    // the same request again is answered with what became of it; another one is another try
+    let same = world.cancel(&order, &over, Some(&key)).await.unwrap();
+    assert_eq!(same.status.word(), "confirmed");
+    let second = world.cancel(&order, &over, None).await.unwrap();
+    let second = second.cancellation.unwrap();
+    assert_ne!(second.id, first.id);
+    let late = Decision::Close {
+        cancellation: first.id,
+    };
+    let close = Decision::Close {
+        cancellation: second.id,
+    };
+    let outcomes = world.decide(&[(order.id, late), (order.id, close)]).await;
+    assert!(outcomes[0].starts_with("Transient"), "{outcomes:?}");
+    assert_eq!(outcomes[1], "Done { output: None }");
+    let stored = store::order::get(&world.db, order.id)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(stored.status.word(), "cancelled");
+}
+
+#[tokio::test]
+async fn a_cancellation_whose_start_was_lost_is_started_again() {
+    let world = World::new().await;
+    let (order, over, _serving) = world.confirmed(SagaState::Completed).await;
+    let cancelling = world.cancel(&order, &over, None).await.unwrap();
+    let sweep = Sweep {
+        desk: world.desk(),
+        orchestrator: over,
+    };
+    assert_eq!(sweep.step(Duration::ZERO).await.unwrap(), 1);
+    let payloads = sqlx::query_scalar!("SELECT payload FROM outbox ORDER BY id DESC LIMIT 2")
+        .fetch_all(world.db.pool())
+        .await
+        .unwrap();
+    assert_eq!(payloads[0], payloads[1], "the same start, byte for byte");
+    let start = StartSaga::decode(&*payloads[0]).unwrap();
+    let saga = cancelling.cancellation.unwrap().saga_id;
+    assert_eq!(start.saga_id, saga.to_string());
 }

@@ -1,11 +1,15 @@
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use palinode_db::{Db, Error, Tx};
 use palinode_telemetry::TraceContext;
-use palinode_values::{Currency, Money, OrderId, PaymentId, SagaId, ShipmentId, Timestamp, UserId};
+use palinode_values::{
+    CancellationId, Currency, Money, OrderId, PaymentId, SagaId, ShipmentId, Timestamp, UserId,
+};
 use uuid::Uuid;
 
-use crate::domain::{Address, Line, Order, PaymentMethod, Status};
+use super::cancellation;
+use crate::domain::{Address, Cancellation, Fulfilment, Line, Order, PaymentMethod, Status};
 
 /// A key that was used before.
 pub(crate) struct UsedKey {
@@ -109,7 +113,8 @@ pub(crate) async fn insert(tx: &mut Tx, order: &Order, trace: &TraceContext) -> 
 pub(crate) async fn lock(tx: &mut Tx, ids: &[OrderId]) -> Result<Vec<Standing>, Error> {
     let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
     let rows = sqlx::query!(
-        "SELECT id, user_id, status, reason, reason_detail, payment_id, shipment_id
+        "SELECT id, user_id, status, reason, reason_detail, payment_id, shipment_id,
+                cancellation_id
            FROM orders WHERE id = ANY($1) ORDER BY id FOR UPDATE",
         &ids
     )
@@ -124,6 +129,7 @@ pub(crate) async fn lock(tx: &mut Tx, ids: &[OrderId]) -> Result<Vec<Standing>, 
                 reason_detail: row.reason_detail,
                 payment_id: row.payment_id,
                 shipment_id: row.shipment_id,
+                cancellation_id: row.cancellation_id,
             };
             Ok(Standing {
                 id: OrderId(row.id),
@@ -134,67 +140,82 @@ pub(crate) async fn lock(tx: &mut Tx, ids: &[OrderId]) -> Result<Vec<Standing>, 
         .collect()
 }
 
-/// Writes decisions about orders that were pending when they were locked.
-pub(crate) async fn save_decisions(tx: &mut Tx, changed: &[Standing]) -> Result<(), Error> {
-    if changed.is_empty() {
+/// Writes decisions about orders, each with the status that it had when it was locked.
+pub(crate) async fn save_decisions(
+    tx: &mut Tx,
+    changed: &[(&'static str, Standing)],
+) -> Result<(), Error> {
+    // of an order that is decided twice in one batch, the last decision stands
+    let mut last: BTreeMap<OrderId, (&'static str, &Status)> = BTreeMap::new();
+    for (was, order) in changed {
+        let entry = last.entry(order.id).or_insert((was, &order.status));
+        entry.1 = &order.status;
+    }
+    if last.is_empty() {
         return Ok(());
     }
-    let ids: Vec<Uuid> = changed.iter().map(|c| c.id.0).collect();
-    let words: Vec<String> = changed.iter().map(|c| c.status.word().to_owned()).collect();
-    let mut reasons: Vec<Option<String>> = Vec::with_capacity(changed.len());
-    let mut details: Vec<Option<String>> = Vec::with_capacity(changed.len());
-    let mut payments: Vec<Option<Uuid>> = Vec::with_capacity(changed.len());
-    let mut shipments: Vec<Option<Uuid>> = Vec::with_capacity(changed.len());
-    for order in changed {
-        let (reason, detail, payment, shipment) = match &order.status {
-            Status::Pending => (None, None, None, None),
-            Status::Confirmed {
-                payment_id,
-                shipment_id,
-            } => (None, None, Some(payment_id.0), Some(shipment_id.0)),
-            Status::Rejected { reason, detail } => {
-                (Some(reason.clone()), Some(detail.clone()), None, None)
-            }
+    let ids: Vec<Uuid> = last.keys().map(|id| id.0).collect();
+    let were: Vec<&str> = last.values().map(|(was, _)| *was).collect();
+    let words: Vec<&str> = last.values().map(|(_, status)| status.word()).collect();
+    let mut reasons: Vec<Option<&str>> = Vec::with_capacity(last.len());
+    let mut details: Vec<Option<&str>> = Vec::with_capacity(last.len());
+    let mut payments: Vec<Option<Uuid>> = Vec::with_capacity(last.len());
+    let mut shipments: Vec<Option<Uuid>> = Vec::with_capacity(last.len());
+    for (_, status) in last.values() {
+        let (refused, fulfilment) = match status {
+            Status::Pending => (None, None),
+            Status::Rejected { reason, detail } => (Some((reason, detail)), None),
+            Status::Confirmed(fulfilment)
+            | Status::Cancelling(fulfilment, _)
+            | Status::Cancelled(fulfilment) => (None, Some(fulfilment)),
         };
-        reasons.push(reason);
-        details.push(detail);
-        payments.push(payment);
-        shipments.push(shipment);
+        reasons.push(refused.map(|(reason, _)| reason.as_str()));
+        details.push(refused.map(|(_, detail)| detail.as_str()));
+        payments.push(fulfilment.map(|f| f.payment_id.0));
+        shipments.push(fulfilment.map(|f| f.shipment_id.0));
     }
     let saved = sqlx::query!(
         "UPDATE orders o
             SET status = n.status, reason = n.reason, reason_detail = n.detail,
                 payment_id = n.payment_id, shipment_id = n.shipment_id, updated_at = now()
-           FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::uuid[], $6::uuid[])
-             AS n(id, status, reason, detail, payment_id, shipment_id)
-          WHERE o.id = n.id AND o.status = 'pending'",
+           FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::uuid[],
+                       $7::uuid[])
+             AS n(id, was, status, reason, detail, payment_id, shipment_id)
+          WHERE o.id = n.id AND o.status = n.was",
         &ids,
-        &words,
-        &reasons as &[Option<String>],
-        &details as &[Option<String>],
+        &were as &[&str],
+        &words as &[&str],
+        &reasons as &[Option<&str>],
+        &details as &[Option<&str>],
         &payments as &[Option<Uuid>],
         &shipments as &[Option<Uuid>],
     )
     .execute(tx.conn())
     .await?;
-    if saved.rows_affected() != changed.len() as u64 {
-        let why = "a locked order was not pending any more";
+    if saved.rows_affected() != last.len() as u64 {
+        let why = "a locked order has another status than when it was locked";
         return Err(Error::inconsistent("orders", "status", "batch", why));
     }
     Ok(())
 }
 
-/// Sagas of pending orders that the orchestrator is not known to know, oldest first.
+/// Sagas of what is undecided, orders and cancellations, that the orchestrator is not known to know,
+/// oldest first.
 pub(crate) async fn to_sweep(
     db: &Db,
     patience: Duration,
     limit: i64,
 ) -> Result<Vec<SagaId>, Error> {
     let rows = sqlx::query_scalar!(
-        "SELECT saga_id FROM orders
-          WHERE status = 'pending' AND NOT saga_known
-            AND start_sent_at < now() - make_interval(secs => $1)
-          ORDER BY start_sent_at LIMIT $2",
+        r#"(SELECT saga_id AS "saga_id!" FROM orders
+             WHERE status = 'pending' AND NOT saga_known
+               AND start_sent_at < now() - make_interval(secs => $1)
+             ORDER BY start_sent_at LIMIT $2)
+           UNION ALL
+           (SELECT saga_id FROM cancellation
+             WHERE state = 'open' AND NOT saga_known
+               AND start_sent_at < now() - make_interval(secs => $1)
+             ORDER BY start_sent_at LIMIT $2)"#,
         patience.as_secs_f64(),
         limit
     )
@@ -210,7 +231,9 @@ pub(crate) async fn mark_known(db: &Db, sagas: &[SagaId]) -> Result<(), Error> {
     }
     let ids: Vec<Uuid> = sagas.iter().map(|id| id.0).collect();
     sqlx::query!(
-        "UPDATE orders SET saga_known = true WHERE saga_id = ANY($1)",
+        "WITH cancellations AS (
+             UPDATE cancellation SET saga_known = true WHERE saga_id = ANY($1))
+         UPDATE orders SET saga_known = true WHERE saga_id = ANY($1)",
         &ids
     )
     .execute(db.pool())
@@ -248,22 +271,24 @@ pub(crate) async fn lock_unstarted(
 
 /// One order, in the open transaction.
 pub(crate) async fn get_in(tx: &mut Tx, id: OrderId) -> Result<Option<Order>, Error> {
-    let row = sqlx::query_as!(OrderRow, "SELECT id, user_id, saga_id, status, reason, reason_detail, total_minor, currency, address_name, street, postal_code, city, country, method, card_token, payment_id, shipment_id, created_at, updated_at FROM orders WHERE id = $1", id.0)
+    let row = sqlx::query_as!(OrderRow, "SELECT id, user_id, saga_id, status, reason, reason_detail, total_minor, currency, address_name, street, postal_code, city, country, method, card_token, payment_id, shipment_id, cancellation_id, created_at, updated_at FROM orders WHERE id = $1", id.0)
         .fetch_optional(tx.conn())
         .await?;
     let Some(row) = row else { return Ok(None) };
     let lines = lines(tx.conn(), &[row.id]).await?;
-    row.read(lines).map(Some)
+    let cancellations = cancellation::of_ids(tx.conn(), row.cancellation_id.as_slice()).await?;
+    row.read(lines, &cancellations).map(Some)
 }
 
 /// One order.
 pub(crate) async fn get(db: &Db, id: OrderId) -> Result<Option<Order>, Error> {
-    let row = sqlx::query_as!(OrderRow, "SELECT id, user_id, saga_id, status, reason, reason_detail, total_minor, currency, address_name, street, postal_code, city, country, method, card_token, payment_id, shipment_id, created_at, updated_at FROM orders WHERE id = $1", id.0)
+    let row = sqlx::query_as!(OrderRow, "SELECT id, user_id, saga_id, status, reason, reason_detail, total_minor, currency, address_name, street, postal_code, city, country, method, card_token, payment_id, shipment_id, cancellation_id, created_at, updated_at FROM orders WHERE id = $1", id.0)
         .fetch_optional(db.pool())
         .await?;
     let Some(row) = row else { return Ok(None) };
     let lines = lines(db.pool(), &[row.id]).await?;
-    row.read(lines).map(Some)
+    let cancellations = cancellation::of_ids(db.pool(), row.cancellation_id.as_slice()).await?;
+    row.read(lines, &cancellations).map(Some)
 }
 
 /// The orders of a user, newest first, older than `before`.
@@ -275,7 +300,7 @@ pub(crate) async fn list(
 ) -> Result<Vec<Order>, Error> {
     let rows = sqlx::query_as!(
         OrderRow,
-        "SELECT id, user_id, saga_id, status, reason, reason_detail, total_minor, currency, address_name, street, postal_code, city, country, method, card_token, payment_id, shipment_id, created_at, updated_at
+        "SELECT id, user_id, saga_id, status, reason, reason_detail, total_minor, currency, address_name, street, postal_code, city, country, method, card_token, payment_id, shipment_id, cancellation_id, created_at, updated_at
            FROM orders WHERE user_id = $1 AND ($2::uuid IS NULL OR id < $2)
           ORDER BY id DESC LIMIT $3",
         user.as_str(),
@@ -286,6 +311,8 @@ pub(crate) async fn list(
     .await?;
     let ids: Vec<Uuid> = rows.iter().map(|row| row.id).collect();
     let all = lines(db.pool(), &ids).await?;
+    let cancelled: Vec<Uuid> = rows.iter().filter_map(|row| row.cancellation_id).collect();
+    let cancellations = cancellation::of_ids(db.pool(), &cancelled).await?;
     rows.into_iter()
         .map(|row| {
             let own = all
@@ -293,7 +320,7 @@ pub(crate) async fn list(
                 .filter(|line| line.order_id == row.id)
                 .cloned()
                 .collect();
-            row.read(own)
+            row.read(own, &cancellations)
         })
         .collect()
 }
@@ -339,6 +366,7 @@ struct OrderRow {
     card_token: Option<String>,
     payment_id: Option<Uuid>,
     shipment_id: Option<Uuid>,
+    cancellation_id: Option<Uuid>,
     created_at: Timestamp,
     updated_at: Timestamp,
 }
@@ -350,17 +378,24 @@ struct StatusColumns<'r> {
     reason_detail: Option<String>,
     payment_id: Option<Uuid>,
     shipment_id: Option<Uuid>,
+    cancellation_id: Option<Uuid>,
 }
 
 impl StatusColumns<'_> {
     fn read(self) -> Result<Status, Error> {
-        match (self.status, self.reason, self.payment_id, self.shipment_id) {
+        let fulfilment = self.payment_id.zip(self.shipment_id);
+        let fulfilment = fulfilment.map(|(payment, shipment)| Fulfilment {
+            payment_id: PaymentId(payment),
+            shipment_id: ShipmentId(shipment),
+        });
+        match (self.status, fulfilment, self.reason, self.cancellation_id) {
             ("pending", None, None, None) => Ok(Status::Pending),
-            ("confirmed", None, Some(payment), Some(shipment)) => Ok(Status::Confirmed {
-                payment_id: PaymentId(payment),
-                shipment_id: ShipmentId(shipment),
-            }),
-            ("rejected", Some(reason), ..) => Ok(Status::Rejected {
+            ("confirmed", Some(fulfilment), ..) => Ok(Status::Confirmed(fulfilment)),
+            ("cancelling", Some(fulfilment), _, Some(id)) => {
+                Ok(Status::Cancelling(fulfilment, CancellationId(id)))
+            }
+            ("cancelled", Some(fulfilment), ..) => Ok(Status::Cancelled(fulfilment)),
+            ("rejected", _, Some(reason), _) => Ok(Status::Rejected {
                 reason,
                 detail: self.reason_detail.unwrap_or_default(),
             }),
@@ -375,7 +410,12 @@ fn user(text: &str, order: Uuid) -> Result<UserId, Error> {
 }
 
 impl OrderRow {
-    fn read(self, lines: Vec<LineRow>) -> Result<Order, Error> {
+    fn read(
+        self,
+        lines: Vec<LineRow>,
+        cancellations: &HashMap<Uuid, Cancellation>,
+    ) -> Result<Order, Error> {
+        let cancellation = self.cancellation_id.and_then(|id| cancellations.get(&id));
         let currency: Currency = self
             .currency
             .parse()
@@ -387,6 +427,7 @@ impl OrderRow {
             reason_detail: self.reason_detail,
             payment_id: self.payment_id,
             shipment_id: self.shipment_id,
+            cancellation_id: self.cancellation_id,
         };
         let lines = lines.into_iter().map(|line| {
             let sku = line.sku.parse();
@@ -415,6 +456,7 @@ impl OrderRow {
                 ("card", Some(token)) => PaymentMethod::Card { token },
                 _ => PaymentMethod::Wallet,
             },
+            cancellation: cancellation.cloned(),
             created_at: self.created_at,
             updated_at: self.updated_at,
         })

@@ -3,5 +3,6 @@
 mod batch;
 mod concurrency;
 mod fixture;
+mod retention;
 mod settle;
 mod trace;

@@ -24,6 +24,11 @@ fn failed(saga: SagaId) -> Settlement {
     settlement(saga, Direction::Forward, Outcome::Failed { reason, detail })
 }
 
+fn transient(saga: SagaId) -> Settlement {
+    let detail = "ask again".to_owned();
+    settlement(saga, Direction::Forward, Outcome::Transient { detail })
+}
+
 fn undone(saga: SagaId) -> Settlement {
     settlement(saga, Direction::Backward, Outcome::Undone)
 }
@@ -127,6 +132,42 @@ async fn a_compensation_that_meets_a_refused_call_has_nothing_to_undo() {
     assert_eq!(said.headers[0].direction, Direction::Backward);
     let after = fixture.deliver(&[undo(saga, "undo").at(3)]).await;
     assert_eq!(after.answers(), ["undone_empty"]);
+}
+
+#[tokio::test]
+async fn a_call_that_came_to_nothing_for_now_may_be_made_again() {
+    let mut fixture = Fixture::new().await;
+    let saga = fixture.saga();
+    fixture.deliver(&[act(saga, "call").at(1)]).await;
+    let (settled, said) = fixture.settle(transient(saga)).await;
+    assert_eq!(
+        (settled, said.answers()),
+        (Settled::Replied, vec!["transient"])
+    );
+    let (again, said) = fixture.settle(transient(saga)).await;
+    assert_eq!((again, said.answers()), (Settled::AlreadySettled, vec![]));
+    let again = fixture.deliver(&[act(saga, "call").at(2)]).await;
+    assert_eq!(again.answers(), ["pending"]);
+    let (settled, said) = fixture.settle(done(saga)).await;
+    assert_eq!((settled, said.answers()), (Settled::Replied, vec!["done"]));
+}
+
+#[tokio::test]
+async fn a_compensation_that_meets_a_call_that_came_to_nothing_shuts_the_door() {
+    let mut fixture = Fixture::new().await;
+    let saga = fixture.saga();
+    fixture
+        .deliver(&[act(saga, "call").at(1), undo(saga, "undo").at(2)])
+        .await;
+    let (settled, said) = fixture.settle(transient(saga)).await;
+    assert_eq!(
+        (settled, said.answers()),
+        (Settled::Replied, vec!["undone_empty"])
+    );
+    let after = fixture
+        .deliver(&[act(saga, "call").at(3), undo(saga, "undo").at(4)])
+        .await;
+    assert_eq!(after.answers(), ["closed", "undone_empty"]);
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@ use std::collections::BTreeSet;
 use chrono::TimeDelta;
 use palinode_db::{Error, Tx};
 use palinode_participant::{Decided, Outcome, Task};
+use palinode_saga::Direction;
 use palinode_saga::guard::Pending;
 use palinode_values::{Clock, PaymentId, Timestamp};
 use uuid::Uuid;
@@ -59,7 +60,8 @@ pub(crate) async fn run_commands(
 
     let decided = decisions
         .into_iter()
-        .map(|decision| decided(decision, now))
+        .zip(tasks)
+        .map(|(decision, task)| decided(decision, task.direction, now))
         .collect();
     Ok((
         tx,
@@ -72,7 +74,10 @@ pub(crate) async fn run_commands(
 
 fn request(task: &Task<Command>, clock: &Clock) -> Request {
     match &task.command {
-        Command::Refund { order_id } => Request::Refund(*order_id),
+        Command::Refund {
+            order_id,
+            payment_id,
+        } => Request::Refund(*order_id, *payment_id),
         Command::Charge {
             order_id,
             user_id,
@@ -102,13 +107,13 @@ async fn open_book(tx: &mut Tx, requests: &[Request]) -> Result<Book, Error> {
         .iter()
         .map(|request| match request {
             Request::Charge(payment) => payment.order_id.0,
-            Request::Refund(order) => order.0,
+            Request::Refund(order, _) => order.0,
         })
         .collect();
     let stored = payments::lock_by_order(tx, &orders.into_iter().collect::<Vec<_>>()).await?;
     let asked = requests.iter().filter_map(|request| match request {
         Request::Charge(payment) => Some(payment),
-        Request::Refund(_) => None,
+        Request::Refund(..) => None,
     });
     let users: BTreeSet<String> = stored
         .iter()
@@ -128,18 +133,19 @@ fn intent(task: &Task<Command>, decision: &Decision) -> Option<Intent> {
         | Decision::Declined(..)
         | Decision::Refunded(_)
         | Decision::Refused(_)
-        | Decision::NothingToRefund => return None,
+        | Decision::NothingToRefund(_) => return None,
     };
     Some(Intent {
         payment_id: payment.id,
         kind,
+        direction: task.direction,
         step_key: task.step_key,
         saga_id: task.saga.saga_id,
         step: task.saga.step.clone(),
     })
 }
 
-fn decided(decision: Decision, now: Timestamp) -> Decided {
+fn decided(decision: Decision, direction: Direction, now: Timestamp) -> Decided {
     match decision {
         Decision::Captured(payment) => Decided {
             outcome: Outcome::Done {
@@ -159,17 +165,18 @@ fn decided(decision: Decision, now: Timestamp) -> Decided {
             how: Pending::Called,
         }),
         Decision::Refunded(payment) => Decided {
-            outcome: Outcome::Undone,
+            outcome: convert::given_back(direction),
             events: vec![convert::refunded(&payment)],
         },
         Decision::Refused(reason) => Decided::quietly(Outcome::Failed {
             reason: reason.as_str().to_owned(),
             detail: "the order has a payment of another saga".to_owned(),
         }),
-        Decision::NothingToRefund => Decided::quietly(Outcome::CannotUndo {
-            reason: Reason::NotCaptured.as_str().to_owned(),
-            detail: "no money of the order is held".to_owned(),
-        }),
+        Decision::NothingToRefund(detail) => Decided::quietly(convert::not_given_back(
+            direction,
+            Reason::NotCaptured,
+            detail,
+        )),
     }
 }
 

@@ -113,6 +113,7 @@ impl<'a> Work<'a> {
                 self.undo.push(Intent {
                     payment_id: payment.id,
                     kind: Kind::Refund,
+                    direction: Direction::Backward,
                     step_key: step_key(saga.saga_id, &saga.step, Direction::Backward),
                     saga_id: saga.saga_id,
                     step: saga.step,
@@ -156,24 +157,23 @@ fn settlement(answered: &Answered) -> Settlement {
             },
             vec![convert::declined(payment, Reason::CardDeclined)],
         ),
-        (Kind::Refund, Answer::Approved { .. }) => {
-            (Outcome::Undone, vec![convert::refunded(payment)])
-        }
-        (Kind::Refund, Answer::Declined { code }) => (
-            Outcome::CannotUndo {
-                reason: Reason::RefundDeclined.as_str().to_owned(),
-                detail: format!(
-                    "the card processor will not pay {} back: {code}",
-                    payment.amount
-                ),
-            },
-            Vec::new(),
+        (Kind::Refund, Answer::Approved { .. }) => (
+            convert::given_back(intent.direction),
+            vec![convert::refunded(payment)],
         ),
+        (Kind::Refund, Answer::Declined { code }) => {
+            let detail = format!(
+                "the card processor will not pay {} back: {code}",
+                payment.amount
+            );
+            let outcome = convert::not_given_back(intent.direction, Reason::RefundDeclined, detail);
+            (outcome, Vec::new())
+        }
     };
     Settlement {
         saga_id: intent.saga_id,
         step: intent.step.clone(),
-        direction: intent.kind.direction(),
+        direction: intent.direction,
         outcome,
         events,
     }

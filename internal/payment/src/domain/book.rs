@@ -1,6 +1,6 @@
 use std::collections::{BTreeMap, HashMap};
 
-use palinode_values::{Money, OrderId, UserId};
+use palinode_values::{Money, OrderId, PaymentId, UserId};
 
 use crate::domain::{Event, Payment, Reason, Source, State, Transfer};
 
@@ -9,8 +9,8 @@ use crate::domain::{Event, Payment, Reason, Source, State, Transfer};
 pub(crate) enum Request {
     /// Take the money: the payment as it is asked for, pending.
     Charge(Payment),
-    /// Give it back.
-    Refund(OrderId),
+    /// Give it back: the payment of the order, which has to be this one.
+    Refund(OrderId, Option<PaymentId>),
 }
 
 /// What becomes of a request.
@@ -28,8 +28,8 @@ pub(crate) enum Decision {
     AskRefund(Payment),
     /// Another saga's payment of the order stands in the way; nothing is written.
     Refused(Reason),
-    /// There is nothing that could be given back; nothing is written.
-    NothingToRefund,
+    /// There is nothing that could be given back, in words; nothing is written.
+    NothingToRefund(String),
 }
 
 /// The rows that a batch of requests is about: held by its transaction, changed in memory, and
@@ -73,7 +73,7 @@ impl Book {
             .iter()
             .map(|request| match request {
                 Request::Charge(payment) => self.charge(payment.clone()),
-                Request::Refund(order) => self.refund(*order),
+                Request::Refund(order, payment) => self.refund(*order, *payment),
             })
             .collect()
     }
@@ -138,18 +138,26 @@ impl Book {
         decision
     }
 
-    fn refund(&mut self, order: OrderId) -> Decision {
+    fn refund(&mut self, order: OrderId, meant: Option<PaymentId>) -> Decision {
         let Some(entry) = self.payments.get_mut(&order) else {
-            return Decision::NothingToRefund;
+            return Decision::NothingToRefund(format!("order {order} has no payment"));
         };
+        let Payment { id, state, .. } = &entry.payment;
+        if meant.is_some_and(|meant| meant != *id) {
+            return Decision::NothingToRefund(format!("the payment of order {order} is {id}"));
+        }
+        // Refunded or refunding is never this step's own doing: its guard row would have answered.
+        // Another saga gives the money back. To say done would hide that two sagas wanted to, and
+        // to pay once more would be worse: whoever asks hears how it stands, until a person looks.
+        if *state != State::Captured {
+            let state = state.as_str();
+            return Decision::NothingToRefund(format!("payment {id} of order {order} is {state}"));
+        }
         let event = match entry.payment.source {
             Source::Card { .. } => Event::RefundAsked,
             Source::Wallet => Event::PaidBack,
         };
-        // a refunding payment takes PaidBack from the processor's answer, not from a command
-        if entry.payment.state != State::Captured || entry.payment.apply(event).is_err() {
-            return Decision::NothingToRefund;
-        }
+        entry.payment = applied(entry.payment.clone(), event);
         let payment = entry.payment.clone();
         match payment.source {
             Source::Card { .. } => Decision::AskRefund(payment),
@@ -185,7 +193,7 @@ impl Book {
 fn applied(mut payment: Payment, event: Event) -> Payment {
     payment
         .apply(event)
-        .expect("a new payment may be taken or refused");
+        .expect("a new payment may be taken or refused, a captured one given back");
     payment
 }
 

@@ -1,4 +1,4 @@
-use palinode_values::{Money, OrderId, UserId};
+use palinode_values::{Money, OrderId, PaymentId, UserId};
 
 /// What a saga asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -10,8 +10,11 @@ pub(crate) enum Command {
         method: Method,
         total: Money,
     },
-    /// Give it back.
-    Refund { order_id: OrderId },
+    /// Give it back: what this saga has taken, or this payment, which another saga has taken.
+    Refund {
+        order_id: OrderId,
+        payment_id: Option<PaymentId>,
+    },
 }
 
 /// How an order is paid.

@@ -11,9 +11,7 @@ use crate::domain::Payment;
 /// What the card processor is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Kind {
-    /// Settles the step forward.
     Charge,
-    /// Settles it backward.
     Refund,
 }
 
@@ -22,6 +20,8 @@ pub(crate) enum Kind {
 pub(crate) struct Intent {
     pub(crate) payment_id: PaymentId,
     pub(crate) kind: Kind,
+    /// Which way the answer settles the step.
+    pub(crate) direction: Direction,
     /// Idempotency key at the processor.
     pub(crate) step_key: Uuid,
     pub(crate) saga_id: SagaId,
@@ -40,13 +40,6 @@ pub(crate) struct Due {
 }
 
 impl Kind {
-    pub(crate) fn direction(self) -> Direction {
-        match self {
-            Self::Charge => Direction::Forward,
-            Self::Refund => Direction::Backward,
-        }
-    }
-
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Charge => "charge",
@@ -70,14 +63,17 @@ pub(crate) async fn insert(tx: &mut Tx, intents: &[Intent]) -> Result<(), Error>
     }
     let payments: Vec<Uuid> = intents.iter().map(|i| i.payment_id.0).collect();
     let kinds: Vec<String> = intents.iter().map(|i| i.kind.as_str().to_owned()).collect();
+    let directions: Vec<&str> = intents.iter().map(|i| i.direction.as_str()).collect();
     let keys: Vec<Uuid> = intents.iter().map(|i| i.step_key).collect();
     let sagas: Vec<Uuid> = intents.iter().map(|i| i.saga_id.0).collect();
     let steps: Vec<String> = intents.iter().map(|i| i.step.clone()).collect();
     sqlx::query!(
-        "INSERT INTO card_intent (payment_id, kind, step_key, saga_id, step)
-         SELECT * FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::uuid[], $5::text[])",
+        "INSERT INTO card_intent (payment_id, kind, direction, step_key, saga_id, step)
+         SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::uuid[], $5::uuid[],
+                              $6::text[])",
         &payments,
         &kinds,
+        &directions as &[&str],
         &keys,
         &sagas,
         &steps,
@@ -108,7 +104,7 @@ pub(crate) async fn take_due(
               SET next_try_at = now() + make_interval(secs => $2), attempts = i.attempts + 1
              FROM due JOIN payment p ON p.id = due.payment_id
             WHERE i.payment_id = due.payment_id AND i.kind = due.kind
-           RETURNING i.kind, i.step_key, i.saga_id AS intent_saga_id, i.step, i.attempts,
+           RETURNING i.kind, i.direction, i.step_key, i.saga_id AS intent_saga_id, i.step, i.attempts,
                      i.created_at < now() - make_interval(secs => $3) AS "is_old!",
                      p.id, p.order_id, p.saga_id, p.user_id, p.amount_minor, p.currency, p.state,
                      p.reason, p.card_token, p.charge_key, p.created_at"#,
@@ -123,6 +119,9 @@ pub(crate) async fn take_due(
             let intent = Intent {
                 payment_id: PaymentId(row.id),
                 kind: Kind::read(&row.kind, row.id)?,
+                direction: row.direction.parse().map_err(|error| {
+                    Error::inconsistent("card_intent", "direction", row.id, error)
+                })?,
                 step_key: row.step_key,
                 saga_id: SagaId(row.intent_saga_id),
                 step: row.step,
@@ -173,7 +172,8 @@ pub(crate) async fn lock(tx: &mut Tx, intents: &[&Intent]) -> Result<Vec<(Kind, 
            FROM unnest($1::uuid[], $2::text[]) AS n(payment_id, kind)
            JOIN card_intent i ON i.payment_id = n.payment_id AND i.kind = n.kind
            JOIN payment p ON p.id = i.payment_id
-          ORDER BY i.payment_id, i.kind FOR UPDATE OF i, p",
+          ORDER BY p.order_id, i.kind -- as a batch of commands locks payments
+            FOR UPDATE OF i, p",
         &payments,
         &kinds,
     )

@@ -10,16 +10,16 @@ use crate::calls::CardCalls;
 use crate::config;
 
 /// Runs the calls until it is dropped, which ends them as a crash would.
-struct Running(JoinSet<()>);
+pub(super) struct Running(JoinSet<()>);
 
 impl Running {
-    fn start(calls: CardCalls) -> Self {
+    pub(super) fn start(calls: CardCalls) -> Self {
         let mut tasks = JoinSet::new();
         tasks.spawn(calls.run(CancellationToken::new()));
         Self(tasks)
     }
 
-    async fn crash(mut self) {
+    pub(super) async fn crash(mut self) {
         self.0.shutdown().await;
     }
 }
@@ -295,7 +295,7 @@ async fn a_refund_that_the_processor_refuses_cannot_be_undone() {
     fixture.assert_books_are_right().await;
 }
 
-fn names(names: &[&str]) -> Vec<String> {
+pub(super) fn names(names: &[&str]) -> Vec<String> {
     names.iter().map(|name| (*name).to_owned()).collect()
 }
 

@@ -18,7 +18,7 @@ use palinode_saga::Direction;
 use palinode_telemetry::{TraceContext, Tracer};
 use palinode_testkit::database::{TestDatabase, test_database};
 use palinode_testkit::eventually;
-use palinode_values::{Clock, EventId, OrderId, SagaId, UserId};
+use palinode_values::{Clock, EventId, OrderId, PaymentId, SagaId, UserId};
 use prost::{Message, Name};
 use tokio::net::TcpSocket;
 use tokio::sync::Notify;
@@ -31,7 +31,8 @@ use crate::clients::Processor;
 use crate::config;
 use crate::consumers::{CommandBatches, Commands};
 
-pub(super) const STEP: &str = "charge-payment";
+const STEP: &str = "charge-payment";
+pub(super) const RETURN_STEP: &str = "return-payment";
 pub(super) const LIMIT: Duration = Duration::from_secs(20);
 
 pub(super) struct Fixture {
@@ -130,6 +131,14 @@ impl Fixture {
         .fetch_one(self.db.pool())
         .await
         .unwrap()
+    }
+
+    pub(super) async fn payment(&self, order: &Order) -> PaymentId {
+        let id = sqlx::query_scalar!("SELECT id FROM payment WHERE order_id = $1", order.id.0)
+            .fetch_one(self.db.pool())
+            .await
+            .unwrap();
+        PaymentId(id)
     }
 
     pub(super) async fn state(&self, order: &Order) -> String {
@@ -234,6 +243,17 @@ async fn said(db: &Db) -> Said {
 }
 
 impl Said {
+    /// The words of the answers that are transient.
+    pub(super) fn details(&self) -> Vec<&str> {
+        let mut details = Vec::new();
+        for (_, _, answer) in &self.replies {
+            if let Answer::Transient(transient) = answer {
+                details.push(transient.detail.as_str());
+            }
+        }
+        details
+    }
+
     /// The names of the answers; of a failure, its reason.
     pub(super) fn answers(&self) -> Vec<String> {
         let name = |answer: &Answer| match answer {
@@ -289,14 +309,30 @@ impl Order {
             }),
             total: Some(eur(self.minor)),
         };
-        self.received(Direction::Forward, &command)
+        self.received(STEP, Direction::Forward, &command)
     }
 
     pub(super) fn refund(&self) -> Received {
         let command = pb::RefundPayment {
             order_id: self.id.to_string(),
         };
-        self.received(Direction::Backward, &command)
+        self.received(STEP, Direction::Backward, &command)
+    }
+
+    /// The order, as another saga sees it: one that cancels it.
+    pub(super) fn of_another_saga(&self) -> Self {
+        Self {
+            saga: SagaId::new(&Clock::system()),
+            ..self.clone()
+        }
+    }
+
+    pub(super) fn give_back(&self, payment: PaymentId) -> Received {
+        let command = pb::ReturnPayment {
+            order_id: self.id.to_string(),
+            payment_id: payment.to_string(),
+        };
+        self.received(RETURN_STEP, Direction::Forward, &command)
     }
 
     /// The processor's key of the charge or the refund.
@@ -304,16 +340,21 @@ impl Order {
         palinode_participant::step_key(self.saga, STEP, direction)
     }
 
-    fn received<M: Message + Name>(&self, direction: Direction, command: &M) -> Received {
+    fn received<M: Message + Name>(
+        &self,
+        step: &str,
+        direction: Direction,
+        command: &M,
+    ) -> Received {
         let (clock, trace) = (Clock::system(), TraceContext::root());
         let saga = SagaHeaders {
             saga_id: self.saga,
             plan: "place-order@1".to_owned(),
             plan_hash: "00".to_owned(),
-            step: STEP.to_owned(),
+            step: step.to_owned(),
             direction,
             probe: false,
-            may_fail: direction == Direction::Forward,
+            may_fail: step == STEP && direction == Direction::Forward,
             attempt: 1,
             seq: 1,
             deadline: None,
@@ -410,6 +451,20 @@ impl CardProcessor {
     pub(super) async fn keys(&self) -> Vec<String> {
         self.texts("SELECT idempotency_key FROM processed ORDER BY 1")
             .await
+    }
+
+    /// Pays a charge back, as a call whose answer nobody heard.
+    pub(super) async fn refund(&self, key: Uuid, charge_key: Uuid) {
+        let channel = channel(&self.address.to_string().parse().unwrap());
+        let processor = Processor::new(channel, LIMIT);
+        processor.refund(key, charge_key).await.unwrap();
+    }
+
+    /// What holders of cards do at their banks.
+    pub(super) async fn open_the_cards_again(&self) {
+        let sql =
+            "UPDATE processed SET token = 'tok_visa' WHERE token = 'tok_closed' RETURNING kind";
+        self.texts(sql).await;
     }
 
     pub(super) async fn forget_everything(&self) {

@@ -108,16 +108,10 @@ async fn a_charge_after_its_refund_takes_nothing() {
 async fn a_second_saga_cannot_charge_the_order_again() {
     let mut fixture = Fixture::with_wallets(&[("alice", 1_000)]).await;
     let first = Order::by_wallet("alice", 300);
-    let second = Order {
-        id: first.id,
-        ..Order::by_wallet("alice", 300)
-    };
+    let second = first.of_another_saga();
     let said = fixture.deliver(&[first.charge(), second.charge()]).await;
     assert_eq!(said.answers(), ["done", "ALREADY_CHARGED"]);
-    let third = Order {
-        id: first.id,
-        ..Order::by_wallet("alice", 300)
-    };
+    let third = first.of_another_saga();
     assert_eq!(
         fixture.deliver(&[third.charge()]).await.answers(),
         ["ALREADY_CHARGED"]

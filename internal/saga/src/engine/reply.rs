@@ -70,6 +70,10 @@ impl Run<'_> {
             StepState::Resolving(resolve) if resolve.claim != Claim::Undone => {
                 self.resolved(step, resolve, n, answer);
             }
+            // a query whose answer nobody waits for any more
+            StepState::Unknown { .. } if self.state.is_terminal() => {
+                self.note = Some(Note::Duplicate);
+            }
             // given up: a verdict still says whether there is something to take back
             StepState::Unknown { .. } => match answer {
                 Answer::Done => self.state.steps[step] = StepState::Done,

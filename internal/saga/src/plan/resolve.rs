@@ -137,7 +137,20 @@ impl Scope<'_> {
                 Err(error) => errors.push(error),
             }
         }
-        let bindings = shape.fields.iter().filter_map(|(field, field_type)| {
+        let unknown = declared
+            .empty
+            .iter()
+            .filter(|field| !shape.fields.contains_key(*field));
+        errors.extend(unknown.map(|field| PlanError::UnknownField {
+            step: step(),
+            message: message(),
+            field: field.clone(),
+        }));
+        let filled = shape
+            .fields
+            .iter()
+            .filter(|(field, _)| !declared.empty.contains(field));
+        let bindings = filled.filter_map(|(field, field_type)| {
             let declared_here = declared
                 .bindings
                 .iter()
@@ -157,6 +170,7 @@ impl Scope<'_> {
         Some(Message {
             name: declared.name.clone(),
             bindings,
+            empty: declared.empty.clone(),
         })
     }
 

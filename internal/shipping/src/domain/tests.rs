@@ -1,11 +1,24 @@
+use palinode_values::SagaId;
 use uuid::Uuid;
 
 use super::*;
 
-fn arrange(order: u128, country: &str) -> Arrange {
+fn order(number: u128) -> OrderId {
+    OrderId(Uuid::from_u128(number))
+}
+
+fn saga(number: u128) -> SagaId {
+    SagaId(Uuid::from_u128(number))
+}
+
+fn shipment(number: u128) -> ShipmentId {
+    ShipmentId(Uuid::from_u128(number))
+}
+
+fn ship(number: u128, country: &str, carrier_version: Option<i64>) -> Command {
     let text = |text: &str| text.to_owned();
-    Arrange {
-        order: OrderId(Uuid::from_u128(order)),
+    Command::Arrange(Arrange {
+        order: order(number),
         address: Address {
             name: text("Ada"),
             street: text("Lange Gasse 1"),
@@ -17,52 +30,134 @@ fn arrange(order: u128, country: &str) -> Arrange {
             sku: "mug".parse().unwrap(),
             quantity: 1,
         }],
+        carrier_version,
+    })
+}
+
+fn quote(country: &str) -> Command {
+    Command::Quote {
+        country: Country::named(country),
+    }
+}
+
+fn recall(number: u128, id: u128) -> Command {
+    Command::Recall {
+        order: order(number),
+        shipment: shipment(id),
+    }
+}
+
+/// Version 3 of the carrier delivers to Germany. Order 9 has the shipment 90 of saga 7, which is
+/// arranged, order 8 the shipment 80, which is dispatched.
+fn book() -> Book {
+    let carrier = Carrier {
+        name: "Elbe Kurier".to_owned(),
+        version: 3,
+    };
+    let existing = Existing {
+        id: shipment(90),
+        saga: saga(7),
+    };
+    let standing = |number, id, state| Standing {
+        id: shipment(id),
+        order: order(number),
+        state,
+    };
+    let standing = [
+        standing(9, 90, State::Arranged),
+        standing(8, 80, State::Dispatched),
+    ];
+    Book {
+        carriers: [(Country::named("DE"), carrier)].into(),
+        existing: [(order(9), existing)].into(),
+        standing: standing.map(|standing| (standing.id, standing)).into(),
     }
 }
 
 #[test]
 fn commands_are_decided_in_their_order() {
-    let carriers = [(Country::named("DE"), "Elbe Kurier".to_owned())].into();
-    let existing = Existing {
-        id: ShipmentId(Uuid::from_u128(90)),
-        saga: SagaId(Uuid::from_u128(7)),
-    };
-    // (order, saga, country) → verdict; order 9 has a shipment of saga 7
+    // saga, command → verdict
     let table = [
-        (1, 1, "DE", "arranged"),
-        (1, 1, "DE", "already"),
-        (1, 2, "DE", "ALREADY_SHIPPED"),
-        (2, 2, "AQ", "NO_CARRIER"),
-        (2, 2, "", "NO_CARRIER"),
-        (2, 2, "Germany", "NO_CARRIER"),
-        (2, 2, "de", "arranged"),
-        (9, 7, "AQ", "already"),
-        (9, 9, "DE", "ALREADY_SHIPPED"),
+        (1, ship(1, "DE", None), "arranged"),
+        (1, ship(1, "DE", None), "already"),
+        (2, ship(1, "DE", None), "ALREADY_SHIPPED"),
+        (2, ship(2, "AQ", None), "NO_CARRIER"),
+        (2, ship(2, "", None), "NO_CARRIER"),
+        (2, ship(2, "Germany", None), "NO_CARRIER"),
+        (2, ship(2, "AQ", Some(3)), "NO_CARRIER"),
+        (2, ship(2, "DE", Some(2)), "CARRIER_CHANGED"),
+        (2, ship(2, "de", Some(3)), "arranged"),
+        (7, ship(9, "AQ", Some(2)), "already"),
+        (9, ship(9, "DE", None), "ALREADY_SHIPPED"),
+        (3, quote("de"), "quoted"),
+        (3, quote("AQ"), "NO_CARRIER"),
+        (4, recall(8, 80), "SHIPMENT_DISPATCHED"),
+        (4, recall(8, 90), "SHIPMENT_NOT_FOUND"),
+        (4, recall(9, 91), "SHIPMENT_NOT_FOUND"),
+        (4, recall(9, 90), "recalled"),
+        (4, recall(9, 90), "recalled before"),
+        (5, recall(9, 90), "ALREADY_RECALLED"),
     ];
-    let commands = table.map(|(order, _, country, _)| arrange(order, country));
-    let asked: Vec<Asked<'_>> = commands
-        .iter()
-        .zip(table)
-        .enumerate()
-        .map(|(n, (arrange, (_, saga, ..)))| Asked {
-            saga: SagaId(Uuid::from_u128(saga)),
-            new: ShipmentId(Uuid::from_u128(100 + n as u128)),
-            arrange,
+    let asked: Vec<Asked<'_>> = (100..)
+        .zip(&table)
+        .map(|(new, (by, command, _))| Asked {
+            saga: saga(*by),
+            new: shipment(new),
+            command,
         })
         .collect();
-    let there = [(OrderId(Uuid::from_u128(9)), existing)].into();
     let now = "2026-11-21T12:00:00Z".parse().unwrap();
-    let verdicts = decide(&carriers, there, &asked, now);
+    let verdicts = book().decide(&asked, now);
     let words = verdicts.iter().map(|verdict| match verdict {
         Verdict::Arranged(shipment) => {
             assert_eq!(shipment.carrier, "Elbe Kurier");
             "arranged"
         }
-        Verdict::Already(_) => "already",
+        Verdict::AlreadyArranged(_) => "already",
+        Verdict::Quoted(carrier) => {
+            assert_eq!(carrier.version, 3);
+            "quoted"
+        }
+        Verdict::Recalled(standing) => {
+            assert_eq!(standing.state, State::Recalled { by: saga(4) });
+            "recalled"
+        }
+        Verdict::AlreadyRecalled => "recalled before",
         Verdict::Refused(refusal) => refusal.reason.as_str(),
     });
-    assert_eq!(words.collect::<Vec<_>>(), table.map(|(.., word)| word));
-    assert_eq!(verdicts[1], Verdict::Already(asked[0].new));
+    let expected = table.iter().map(|(.., word)| *word);
+    assert_eq!(words.collect::<Vec<_>>(), expected.collect::<Vec<_>>());
+    assert_eq!(verdicts[1], Verdict::AlreadyArranged(asked[0].new));
+}
+
+#[test]
+fn every_state_has_an_answer_to_every_event() {
+    let (one, two) = (saga(1), saga(2));
+    let recalled = State::Recalled { by: one };
+    let matrix = [
+        (State::Arranged, Event::Dispatch, Ok(State::Dispatched)),
+        (State::Arranged, Event::Recall { by: one }, Ok(recalled)),
+        (State::Dispatched, Event::Dispatch, Ok(State::Dispatched)),
+        (
+            State::Dispatched,
+            Event::Recall { by: one },
+            Err(Reason::ShipmentDispatched),
+        ),
+        (recalled, Event::Dispatch, Err(Reason::ShipmentRecalled)),
+        (recalled, Event::Recall { by: one }, Ok(recalled)),
+        (
+            recalled,
+            Event::Recall { by: two },
+            Err(Reason::AlreadyRecalled),
+        ),
+    ];
+    for (state, event, expected) in matrix {
+        assert_eq!(state.next(event), expected, "{state:?} {event:?}");
+        let stored = State::from_stored(state.as_str(), state.recalled_by());
+        assert_eq!(stored, Some(state));
+    }
+    assert_eq!(State::from_stored("recalled", None), None);
+    assert_eq!(State::from_stored("arranged", Some(one)), None);
 }
 
 #[test]

@@ -9,7 +9,10 @@ use palinode_pb::inventory::v1::StockLine;
 use palinode_pb::saga::v1::StepReply;
 use palinode_pb::saga::v1::step_reply::Answer;
 use palinode_pb::shipping::v1::shipping_service_server::ShippingService;
-use palinode_pb::shipping::v1::{Address, ArrangeShipping, ArrangeShippingResult};
+use palinode_pb::shipping::v1::{
+    Address, ArrangeShipping, ArrangeShippingResult, QuoteShipping, QuoteShippingResult,
+    RecallShipment,
+};
 use palinode_saga::Direction;
 use palinode_shipping::{participant, rpc};
 use palinode_telemetry::{TraceContext, Tracer};
@@ -19,7 +22,7 @@ use prost::{Message, Name};
 
 pub(crate) struct Fixture {
     pub(crate) clock: Clock,
-    db: Db,
+    pub(crate) db: Db,
     _database: TestDatabase,
 }
 
@@ -46,7 +49,7 @@ impl Fixture {
     }
 
     pub(crate) fn rpc(&self) -> impl ShippingService {
-        rpc(self.db.clone())
+        rpc(self.db.clone(), Doorbell::new(), self.clock.clone())
     }
 
     pub(crate) fn order(&self) -> Order {
@@ -132,35 +135,85 @@ pub(crate) fn lines() -> Vec<StockLine> {
 }
 
 impl Order {
+    /// The order, as another saga sees it.
+    pub(crate) fn of_another_saga(self) -> Self {
+        Self {
+            saga: SagaId::new(&Clock::system()),
+            ..self
+        }
+    }
+
     pub(crate) fn ship(self, country: &str) -> Received {
         self.ship_to(Some(address(country)))
     }
 
     pub(crate) fn ship_to(self, address: Option<Address>) -> Received {
-        self.command(address, Direction::Forward, false)
+        self.arrange(address, 0, Direction::Forward, false)
+    }
+
+    pub(crate) fn ship_by(self, country: &str, carrier_version: i64) -> Received {
+        self.arrange(
+            Some(address(country)),
+            carrier_version,
+            Direction::Forward,
+            false,
+        )
     }
 
     pub(crate) fn probe(self, country: &str) -> Received {
-        self.command(Some(address(country)), Direction::Forward, true)
+        self.arrange(Some(address(country)), 0, Direction::Forward, true)
     }
 
     pub(crate) fn undo(self, country: &str) -> Received {
-        self.command(Some(address(country)), Direction::Backward, false)
+        self.arrange(Some(address(country)), 0, Direction::Backward, false)
     }
 
-    fn command(self, address: Option<Address>, direction: Direction, probe: bool) -> Received {
-        let clock = Clock::system();
-        let event_id = EventId::new(&clock);
+    pub(crate) fn quote(self, country: &str) -> Received {
+        let message = QuoteShipping {
+            order_id: self.id.to_string(),
+            address: Some(address(country)),
+        };
+        self.command("quote-shipping", Direction::Forward, false, &message)
+    }
+
+    pub(crate) fn recall(self, shipment_id: &str) -> Received {
+        let message = RecallShipment {
+            order_id: self.id.to_string(),
+            shipment_id: shipment_id.to_owned(),
+        };
+        self.command("recall-shipment", Direction::Forward, false, &message)
+    }
+
+    fn arrange(
+        self,
+        address: Option<Address>,
+        carrier_version: i64,
+        direction: Direction,
+        probe: bool,
+    ) -> Received {
         let message = ArrangeShipping {
             order_id: self.id.to_string(),
             address,
             lines: lines(),
+            carrier_version,
         };
+        self.command("arrange-shipping", direction, probe, &message)
+    }
+
+    fn command<M: Message + Name>(
+        self,
+        step: &str,
+        direction: Direction,
+        probe: bool,
+        message: &M,
+    ) -> Received {
+        let clock = Clock::system();
+        let event_id = EventId::new(&clock);
         let saga = SagaHeaders {
             saga_id: self.saga,
             plan: "place-order@1".to_owned(),
             plan_hash: "00".to_owned(),
-            step: "arrange-shipping".to_owned(),
+            step: step.to_owned(),
             direction,
             probe,
             may_fail: true,
@@ -172,7 +225,7 @@ impl Order {
             topic: commands_of("shipping").unwrap(),
             key: self.saga.key(),
             event_id,
-            kind: ArrangeShipping::full_name().into(),
+            kind: M::full_name().into(),
             body: message.encode_to_vec().into(),
             trace: TraceContext::root(),
             saga: Some(saga),
@@ -192,18 +245,22 @@ impl Order {
 
 /// The shipment in a `Done`.
 pub(crate) fn shipment_of(answer: &Answer) -> String {
+    output::<ArrangeShippingResult>(answer).shipment_id
+}
+
+/// The carrier in a `Done`, and its version.
+pub(crate) fn quoted(answer: &Answer) -> (String, i64) {
+    let quoted = output::<QuoteShippingResult>(answer);
+    (quoted.carrier, quoted.carrier_version)
+}
+
+fn output<M: Message + Name + Default>(answer: &Answer) -> M {
     let Answer::Done(done) = answer else {
         panic!("{answer:?}")
     };
     let output = done.output.as_ref().unwrap();
-    assert!(
-        output
-            .type_url
-            .ends_with("/palinode.shipping.v1.ArrangeShippingResult")
-    );
-    ArrangeShippingResult::decode(output.value.as_slice())
-        .unwrap()
-        .shipment_id
+    assert!(output.type_url.ends_with(&M::full_name()));
+    M::decode(output.value.as_slice()).unwrap()
 }
 
 /// A word for each answer: `done`, or the reason of a refusal.

@@ -1,4 +1,6 @@
 //! Shipping on a real PostgreSQL.
 
+mod carriers;
 mod fixture;
+mod recalls;
 mod shipments;

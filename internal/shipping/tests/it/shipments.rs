@@ -80,16 +80,10 @@ async fn after_a_probe_nothing_is_shipped() {
 async fn a_second_saga_ships_nothing_more() {
     let fixture = Fixture::new().await;
     let order = fixture.order();
-    let other = Order {
-        saga: fixture.order().saga,
-        ..order
-    };
+    let other = order.of_another_saga();
     let answers = fixture.deliver(&[order.ship("DE"), other.ship("DE")]).await;
     assert_eq!(words(&answers), ["done", "ALREADY_SHIPPED"]);
-    let third = Order {
-        saga: fixture.order().saga,
-        ..order
-    };
+    let third = order.of_another_saga();
     assert_eq!(
         words(&fixture.deliver(&[third.ship("DE")]).await),
         ["ALREADY_SHIPPED"]

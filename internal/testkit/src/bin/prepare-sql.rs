@@ -25,19 +25,19 @@ use palinode_testkit::Progress;
 use palinode_testkit::database;
 use palinode_testkit::postgres::{Cluster, Options, Source};
 
+/// The platform's tables are in each area's database; one with few others will do.
+const PLATFORM: [&str; 3] = ["palinode-outbox", "palinode-relay", "palinode-participant"];
+
 /// The crates that hold SQL, in the order in which they depend on each other, and the area whose
-/// database has their tables. The platform's tables are in each; one with few others will do.
-const CRATES: [(&str, Area); 9] = [
-    ("palinode-outbox", Area::Order),
-    ("palinode-relay", Area::Order),
-    ("palinode-participant", Area::Order),
-    ("palinode-order", Area::Order),
-    ("palinode-inventory", Area::Inventory),
-    ("palinode-payment", Area::Payment),
-    ("palinode-shipping", Area::Shipping),
-    ("palinode-orchestrator", Area::Saga),
-    ("palinode-cardprocessor", Area::CardProcessor),
-];
+/// database has their tables: the service of its name.
+fn crates() -> Vec<(String, Area)> {
+    let platform = PLATFORM.map(|name| (name.to_owned(), Area::Order));
+    let owner = |area: Area| match area {
+        Area::Saga => ("palinode-orchestrator".to_owned(), area),
+        _ => (format!("palinode-{}", area.name()), area),
+    };
+    platform.into_iter().chain(Area::ALL.map(owner)).collect()
+}
 
 /// Set for the rustc wrapper: the crate that is prepared.
 const TARGET: &str = "PALINODE_PREPARE_CRATE";
@@ -76,22 +76,22 @@ fn run_rustc(target: &OsString) -> ExitCode {
 
 struct Arguments {
     check: bool,
-    crates: Vec<(&'static str, Area)>,
+    crates: Vec<(String, Area)>,
 }
 
 impl Arguments {
     fn parse(arguments: impl Iterator<Item = String>) -> anyhow::Result<Arguments> {
+        let all = crates();
         let mut check = false;
         let mut named = Vec::new();
         for argument in arguments {
             match argument.as_str() {
                 "--check" => check = true,
                 name => {
-                    let known = CRATES
-                        .into_iter()
-                        .find(|&(crate_name, _)| crate_name == name);
-                    let names = CRATES.map(|(crate_name, _)| crate_name).join(" ");
-                    named.push(known.with_context(|| {
+                    let known = all.iter().find(|(crate_name, _)| crate_name == name);
+                    named.push(known.cloned().with_context(|| {
+                        let names: Vec<&str> = all.iter().map(|(name, _)| &**name).collect();
+                        let names = names.join(" ");
                         format!(
                             "unknown argument {name}; usage: prepare-sql [--check] [crate …], \
                                  the crates being {names}"
@@ -100,11 +100,7 @@ impl Arguments {
                 }
             }
         }
-        let crates = if named.is_empty() {
-            CRATES.to_vec()
-        } else {
-            named
-        };
+        let crates = if named.is_empty() { all } else { named };
         Ok(Arguments { check, crates })
     }
 }
@@ -121,7 +117,7 @@ fn prepare() -> anyhow::Result<()> {
     let mut failed = Vec::new();
     for (name, area) in arguments.crates {
         let folder = folders
-            .get(name)
+            .get(&name)
             .with_context(|| format!("no crate {name} here"))?;
         let (_, url) = databases
             .iter()
@@ -130,12 +126,13 @@ fn prepare() -> anyhow::Result<()> {
         let outcome = runtime
             .block_on(palinode_db::migrate(url, area))
             .map_err(anyhow::Error::from)
-            .and_then(|()| prepare_crate(name, folder, url, arguments.check));
+            .and_then(|()| prepare_crate(&name, folder, url, arguments.check));
         let line = match outcome {
             Ok(count) => format!("{name}: statements checked: {count}"),
             Err(error) => {
+                let line = format!("{name}: {error:#}");
                 failed.push(name);
-                format!("{name}: {error:#}")
+                line
             }
         };
         writeln!(io::stderr(), "{line}")?;

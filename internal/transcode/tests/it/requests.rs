@@ -66,6 +66,16 @@ async fn every_wrong_field_of_a_body_is_named_with_its_path() {
     check(json!({"wantedBy": "soon"}), &["wantedBy INVALID_VALUE"]).await;
     check(json!({"proof": "?"}), &["proof INVALID_VALUE"]).await;
     check(json!({"gift": "x"}), &["gift INVALID_VALUE"]).await;
+    let line = "type.googleapis.com/shop.v1.Line";
+    check(
+        json!({"surprise": {"@type": line, "sku": 1, "quantity": 2, "price": 3}}),
+        &["surprise.price UNKNOWN_FIELD", "surprise.sku INVALID_VALUE"],
+    )
+    .await;
+    for url in ["type.googleapis.com/shop.v1.Lime", "shop.v1.Line", ""] {
+        let surprise = json!({"surprise": {"@type": url, "sku": "A"}});
+        check(surprise, &["surprise INVALID_VALUE"]).await;
+    }
     for quantity in [
         json!(1.5),
         json!(3_000_000_000_u64),

@@ -2,7 +2,6 @@ use palinode_pb::saga::v1::act_on_saga_request::Verb;
 use palinode_pb::saga::v1::{
     AcceptResidue, ActOnSagaRequest, Cancel, Claim, ForceCompensate, Pause, Resolve, Resume, Retry,
 };
-use palinode_saga::Rule;
 use palinode_values::Coded;
 
 use super::*;
@@ -10,11 +9,11 @@ use crate::convert::{self, wanted};
 use crate::runner::act::{ActError, Acted, act};
 
 impl World {
-    async fn act(&self, id: SagaId, verb: Verb) -> Result<Acted, ActError> {
+    pub(super) async fn act(&self, id: SagaId, verb: Verb) -> Result<Acted, ActError> {
         self.asked(id, verb, |request| request).await
     }
 
-    async fn asked(
+    pub(super) async fn asked(
         &self,
         id: SagaId,
         verb: Verb,
@@ -35,18 +34,18 @@ impl World {
         let plan = self.engine.registry.get(row.head.plan_id).unwrap();
         let rows = read::history(&self.engine.db, id).await.unwrap();
         let entries = rows.iter().map(|row| {
-            let entry =
-                convert::history_entry(&plan.plan, row.version, row.at, row.kind, &row.body);
-            let entry = entry.unwrap();
+            let entry = convert::history_entry(&plan.plan, row).unwrap();
             (entry.version, entry.input, entry.principal)
         });
         entries.collect()
     }
 }
 
-fn refused(result: Result<Acted, ActError>) -> (Rule, Vec<&'static str>) {
+pub(super) fn refused(result: Result<Acted, ActError>) -> (&'static str, Vec<&'static str>) {
     match result.unwrap_err() {
-        ActError::Refused { rule, accepts, .. } => (rule, accepts),
+        ActError::Refused {
+            refusal, accepts, ..
+        } => (refusal.rule, accepts),
         other => panic!("{other}"),
     }
 }
@@ -96,7 +95,7 @@ async fn a_refusal_names_the_rule_and_what_would_be_accepted() {
         world.replies(vec![reply]).await;
     }
     let (rule, accepts) = refused(world.act(id, Verb::Cancel(Cancel {})).await);
-    assert_eq!(rule, Rule::PastPivot);
+    assert_eq!(rule, "PAST_PIVOT");
     assert_eq!(accepts, ["pause", "retry"]);
 }
 

@@ -2,7 +2,7 @@ use super::*;
 
 impl World {
     #[expect(clippy::disallowed_methods, reason = "no query data for tests")]
-    async fn run(&self, statement: &str) {
+    pub(super) async fn run(&self, statement: &str) {
         let statement = sqlx::AssertSqlSafe(statement.to_owned());
         let pool = self.engine.db.pool();
         sqlx::raw_sql(statement).execute(pool).await.unwrap();
@@ -12,6 +12,7 @@ impl World {
         let rows = read::list_stuck(&self.engine.db, None, 10).await.unwrap();
         let of = rows
             .into_iter()
+            .map(Result::unwrap)
             .map(|row| (row.head.id, row.stuck.unwrap()));
         of.collect()
     }

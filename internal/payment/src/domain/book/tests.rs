@@ -45,7 +45,7 @@ fn name_of(decision: &Decision) -> &'static str {
         Decision::AskCharge(_) => "ask charge",
         Decision::Refunded(_) => "refunded",
         Decision::AskRefund(_) => "ask refund",
-        Decision::NothingToRefund => "nothing to refund",
+        Decision::NothingToRefund(_) => "nothing to refund",
     }
 }
 
@@ -56,14 +56,14 @@ fn requests_are_decided_in_arrival_order_against_the_running_balance() {
         charge(1, "alice", 700, Source::Wallet),
         charge(2, "alice", 400, Source::Wallet), // 300 are left
         charge(3, "alice", 300, Source::Wallet),
-        Request::Refund(order(1)),
+        Request::Refund(order(1), None),
         charge(4, "alice", 700, Source::Wallet), // of what came back
         charge(4, "alice", 1, Source::Wallet),
         charge(5, "bob", 1, Source::Wallet),
         charge(6, "bob", 1, card()),
-        Request::Refund(order(2)), // it was declined
-        Request::Refund(order(6)), // it is not captured yet
-        Request::Refund(order(7)),
+        Request::Refund(order(2), None), // it was declined
+        Request::Refund(order(6), None), // it is not captured yet
+        Request::Refund(order(7), None),
     ]);
     let names: Vec<_> = decisions.iter().map(name_of).collect();
     assert_eq!(
@@ -97,7 +97,10 @@ fn a_card_is_asked_for_the_refund_of_a_captured_payment() {
     };
     payment.apply(Event::Taken).unwrap();
     let mut book = Book::new(Vec::new(), vec![payment]);
-    let decisions = book.decide(&[Request::Refund(order(1)), Request::Refund(order(1))]);
+    let decisions = book.decide(&[
+        Request::Refund(order(1), None),
+        Request::Refund(order(1), None),
+    ]);
     assert_eq!(
         decisions.iter().map(name_of).collect::<Vec<_>>(),
         ["ask refund", "nothing to refund"]
@@ -131,7 +134,7 @@ proptest! {
         let requests: Vec<_> = requests
             .into_iter()
             .map(|(number, who, minor, is_refund)| match is_refund {
-                true => Request::Refund(order(number)),
+                true => Request::Refund(order(number), None),
                 false => charge(number, names[who], minor, Source::Wallet),
             })
             .collect();

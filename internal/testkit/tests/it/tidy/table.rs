@@ -32,17 +32,6 @@ pub(crate) const KERNEL: [(&str, &[&str]); 3] = [
 /// These name no crate of ours, not even the kernel's.
 pub(crate) const ALONE: [&str; 2] = ["pb", "transcode"];
 
-/// They may name platform and kernel, and never each other.
-pub(crate) const SERVICES: [&str; 7] = [
-    "cardprocessor",
-    "gateway",
-    "inventory",
-    "order",
-    "orchestrator",
-    "payment",
-    "shipping",
-];
-
 /// They may be named in `[dev-dependencies]` and by [`TESTS_USERS`] only.
 pub(crate) const TESTS: [&str; 2] = ["lab", "testkit"];
 
