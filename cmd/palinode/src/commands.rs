@@ -19,7 +19,7 @@ use palinode_telemetry::{LogFormat, init_logs};
 use serde_json::json;
 
 use crate::line::{
-    self, At, Bulks, BulksCommand, Command, Demo, Dev, Explore, Lab, Migrate, Plan, Saga, Stack,
+    self, At, Bulks, BulksCommand, Command, Demo, Dev, Lab, Migrate, Plan, Saga, Stack,
     Start, Verb,
 };
 
@@ -182,6 +182,7 @@ fn lab(line: &Lab) -> anyhow::Result<ExitCode> {
             atlas::random(&samples::plan(&line.plan)?, &options, &mut out)?
         }
         Lab::Conform { .. } => unreachable!("it has a database, and is run elsewhere"),
+        Lab::Seen { json } => atlas::seen(&samples::plans()?, *json, &mut out)?,
         Lab::Mutants { only, json } => atlas::mutants(&samples::plans()?, *only, *json, &mut out)?,
     };
     Ok(code(good))
@@ -193,11 +194,22 @@ async fn conform(plan: &str, json: bool) -> anyhow::Result<ExitCode> {
     Ok(code(good))
 }
 
-fn explore(line: &Explore, out: &mut impl Write) -> anyhow::Result<bool> {
+fn explore(line: &line::Explore, out: &mut impl Write) -> anyhow::Result<bool> {
     let plan = samples::plan(&line.plan)?;
     if line.count {
         atlas::scenarios(&plan, line.json, out)?;
         return Ok(true);
+    }
+    if let Some(to) = &line.migrate_to {
+        let to = samples::plan(to)?;
+        return atlas::migration(&plan, &to, line.faults, line.json, out);
+    }
+    let world = line.world.map(|world| match world {
+        line::Beyond::Forgetful => atlas::World::Forgetful,
+        line::Beyond::Restored => atlas::World::Restored,
+    });
+    if let Some(world) = world {
+        return atlas::beyond(&plan, world, line.faults, line.json, out);
     }
     let options = ExploreOptions {
         faults: line.faults,

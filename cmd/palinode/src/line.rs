@@ -109,6 +109,13 @@ state, history, guard rows, messages and ledger are after each event what the si
         #[arg(long)]
         json: bool,
     },
+    /// Force every class of bugs that was seen in other engines
+    #[command(after_help = "Example:\n  palinode lab seen --json")]
+    Seen {
+        /// End with one JSON object on a line of its own
+        #[arg(long)]
+        json: bool,
+    },
     /// Plant bugs in the simulated world, and see whether each is found
     #[command(after_help = "Examples:
   palinode lab mutants --json
@@ -128,6 +135,8 @@ state, history, guard rows, messages and ledger are after each event what the si
   palinode lab explore place-order --faults 2 --json
   palinode lab explore place-order --out ./atlas
   palinode lab explore parallel
+  palinode lab explore place-order@1 --migrate-to place-order@2
+  palinode lab explore place-order --world restored --faults 1
 
 Plans are those of this release and, for the lab only, `parallel`. The engine and the guard are
 those that run sagas; participants, broker, clock and crashes are simulated. Budgets are shortened
@@ -146,12 +155,26 @@ pub(crate) struct Explore {
     /// Write report.html, report.json, junit.xml and paths.mmd into this folder
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
+    /// In a world in which something happens that no saga is promised to survive
+    #[arg(long, value_enum, conflicts_with_all = ["out", "unreduced", "count"])]
+    pub(crate) world: Option<Beyond>,
+    /// Move the saga to this plan wherever it fits, and go on from there
+    #[arg(long, value_name = "PLAN", conflicts_with_all = ["out", "unreduced", "count", "world"])]
+    pub(crate) migrate_to: Option<String>,
     /// Without what makes the search small: a timer may also come before a message
     #[arg(long = "no-reduction")]
     pub(crate) unreduced: bool,
     /// End with one JSON object on a line of its own
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Beyond {
+    /// An external system forgets its idempotency keys
+    Forgetful,
+    /// A participant is restored to what it was one transaction ago
+    Restored,
 }
 
 #[derive(Debug, Args)]

@@ -33,7 +33,7 @@ pub struct Explorer {
     pub(crate) rules: Rules,
     pub(crate) own: Vec<Own>,
     faults: Faults,
-    at_once: u8,
+    pub(crate) at_once: u8,
 }
 
 impl Explorer {
@@ -164,6 +164,7 @@ impl Explorer {
             until: None,
             by_path: false,
             recovers: false,
+            keeps: false,
         }
     }
 

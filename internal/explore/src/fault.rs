@@ -216,6 +216,16 @@ impl Leg {
         }
     }
 
+    /// The same leg where steps have other positions; `None`: its step is not there.
+    pub(crate) fn moved(self, to: &impl Fn(usize) -> Option<usize>) -> Option<Self> {
+        match self {
+            Self::Start => Some(Self::Start),
+            Self::Action(step) => to(step).map(Self::Action),
+            Self::Probe(step) => to(step).map(Self::Probe),
+            Self::Undo(step) => to(step).map(Self::Undo),
+        }
+    }
+
     /// `charge-payment/forward`.
     #[must_use]
     pub fn words(self, plan: &Plan) -> String {

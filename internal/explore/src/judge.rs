@@ -121,7 +121,7 @@ impl fmt::Debug for Own {
     }
 }
 
-type Verdict = Result<(), (Invariant, String)>;
+pub(crate) type Verdict = Result<(), (Invariant, String)>;
 
 /// Everything that an event has violated.
 pub(crate) fn violated(
@@ -155,7 +155,7 @@ pub(crate) fn violated(
 }
 
 /// What must hold of every moment.
-fn state(rules: &Rules, world: &Moment) -> Verdict {
+pub(crate) fn state(rules: &Rules, world: &Moment) -> Verdict {
     let plan = &rules.plan;
     let name = |step: usize| &plan.steps()[step].name;
     for (step, site) in world.sites.iter().enumerate() {

@@ -1,17 +1,18 @@
 //! What is at one moment, and what can happen next.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
 use palinode_saga::{
     Answer, Command, DbTime, Direction, Disposition, Effect, Input, Need, Plan, State, Status,
-    StepState, Transition, Verb, millis, next, secs,
+    StepState, Transition, Unfit, Verb, migrate, millis, next, secs,
 };
 
 use crate::fault::{Fault, Leg, Site};
 use crate::mutant::{self, Mutant};
 use crate::participant::{Mood, Participation};
 use crate::wire::{Message, What};
+
+mod digest;
 
 /// What holds in a world, whatever happens in it.
 #[derive(Debug, Clone)]
@@ -91,6 +92,30 @@ impl Moment {
             sites: rules.plan.steps().iter().map(site).collect(),
             mute: Vec::new(),
         }
+    }
+
+    /// The same, under another version of the plan: everything goes by the names of steps. The
+    /// inner error is why the saga cannot go on under it.
+    pub(crate) fn migrate(&self, from: &Rules, to: &Rules) -> Result<Self, Unfit> {
+        let transition = migrate(&from.plan, &to.plan, &self.state, self.now)?;
+        let moved = |step: usize| to.plan.position(&from.plan.steps()[step].name);
+        let mut after = Self::start(to);
+        after.now = self.now;
+        after.version = self.version + 1;
+        for (step, site) in self.sites.iter().enumerate() {
+            if let Some(at) = moved(step) {
+                after.sites[at] = site.clone();
+            }
+        }
+        let wire = self.wire.iter();
+        after.wire = wire.filter_map(|of| of.moved(&moved)).collect();
+        let mute = self.mute.iter();
+        after.mute = mute
+            .filter_map(|(leg, how)| Some((leg.moved(&moved)?, *how)))
+            .collect();
+        after.state.clone_from(&transition.state);
+        after.sends(&transition);
+        Ok(after)
     }
 
     /// How long it has been going on.
@@ -174,7 +199,7 @@ impl Moment {
     pub(crate) fn after(&self, rules: &Rules, event: Event) -> Option<Stepped> {
         let mut after = self.clone();
         let engine = match event {
-            Event::Arrives(at) => {
+            Event::Arrives(at) if at < after.wire.len() => {
                 let message = after.wire.remove(at);
                 after.arrives(rules, message.what, Mood::Well)?
             }
@@ -188,7 +213,8 @@ impl Moment {
                 Some(after.input(rules, Input::Verb { verb }))
             }
             Event::Goes(site, None) => after.struck_from_outside(rules, site)?,
-            Event::Goes(site, Some(at)) => after.goes(rules, site, at)?,
+            Event::Goes(site, Some(at)) if at < after.wire.len() => after.goes(rules, site, at)?,
+            Event::Arrives(_) | Event::Goes(_, Some(_)) => return None,
         };
         Some(Stepped { after, engine })
     }
@@ -430,6 +456,11 @@ impl Moment {
             self.version += 1;
         }
         self.state.clone_from(&transition.state);
+        self.sends(&transition);
+        (input, transition)
+    }
+
+    fn sends(&mut self, transition: &Transition) {
         for effect in &transition.effects {
             if let Effect::Send(command) = effect {
                 self.wire.push(Message::new(What::Command {
@@ -438,7 +469,6 @@ impl Moment {
                 }));
             }
         }
-        (input, transition)
     }
 
     fn answer(&mut self, leg: Leg, attempt: u32, answer: Answer) {
@@ -478,89 +508,6 @@ impl Moment {
             (Status::NeedsAttention(Need::Undecided), _) => "needs-attention: undecided",
             (Status::NeedsAttention(Need::Backward), _) => "needs-attention: backward",
             (Status::New | Status::Running | Status::Compensating, _) => "under way",
-        }
-    }
-
-    /// A digest that is equal for moments with equal futures: times count from now.
-    pub(crate) fn digest(&self, rules: &Rules) -> u128 {
-        let half = |salt: u64| {
-            let mut hasher = DefaultHasher::new();
-            salt.hash(&mut hasher);
-            self.hash_relative(rules, &mut hasher);
-            u128::from(hasher.finish())
-        };
-        half(0) << 64 | half(1)
-    }
-
-    fn hash_relative(&self, rules: &Rules, hasher: &mut impl Hasher) {
-        // what is overdue is overdue, however long
-        let floor = if rules.unreduced { i64::MIN } else { -1 };
-        let until = |at: DbTime| at.0.saturating_sub(self.now.0).max(floor);
-        let since = |at: DbTime| at.0.saturating_sub(self.now.0);
-        self.state.status.hash(hasher);
-        self.state.cause.hash(hasher);
-        self.state.wish.hash(hasher);
-        self.state.closed.hash(hasher);
-        self.state.deadline.map(until).hash(hasher);
-        let hold = self.state.hold;
-        hold.map(|hold| (since(hold.since), hold.operator, hold.breaker))
-            .hash(hasher);
-        for step in &self.state.steps {
-            std::mem::discriminant(step).hash(hasher);
-            step.attempts().hash(hasher);
-            step.until().map(until).hash(hasher);
-            match step {
-                StepState::Sent(at)
-                | StepState::Backoff(at)
-                | StepState::Probing(at)
-                | StepState::ProbeBackoff(at) => (since(at.since), at.base).hash(hasher),
-                StepState::Undoing(undo) | StepState::UndoBackoff(undo) => {
-                    (since(undo.since), undo.was_done).hash(hasher);
-                }
-                StepState::Stuck {
-                    doing,
-                    was_done,
-                    refused,
-                    ..
-                } => (doing, was_done, refused).hash(hasher),
-                StepState::ByHand(claim) => claim.hash(hasher),
-                StepState::Resolving(resolve) => (
-                    resolve.claim,
-                    since(resolve.since),
-                    resolve.out,
-                    resolve.was_done,
-                )
-                    .hash(hasher),
-                _ => {}
-            }
-        }
-        self.sites.hash(hasher);
-        self.mute.hash(hasher);
-        for message in &self.wire {
-            message.late.hash(hasher);
-            std::mem::discriminant(&message.what).hash(hasher);
-            match &message.what {
-                What::Start => {}
-                What::Command { leg, attempt } => (leg, attempt).hash(hasher),
-                What::Call { step, made } => (step, made).hash(hasher),
-                What::Reply {
-                    leg,
-                    attempt,
-                    answer,
-                } => {
-                    (leg, attempt).hash(hasher);
-                    match answer {
-                        Answer::Pending { until: promised } => until(*promised).hash(hasher),
-                        answer => answer.hash(hasher),
-                    }
-                }
-                What::Stale {
-                    leg,
-                    attempt,
-                    version,
-                    ..
-                } => (leg, attempt, version).hash(hasher),
-            }
         }
     }
 }

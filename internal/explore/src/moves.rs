@@ -37,9 +37,11 @@ const PIVOT: &[Move] = &[
     ("probing", "stuck"),
     ("probe-backoff", "probing"),
     ("probe-backoff", "not-done"),
-    ("stuck", "done"),
     ("stuck", "not-done"),
 ];
+/// An answer that comes while the probe is given up; only a cancellation brings that about with two
+/// faults.
+const CANCELLED: &[Move] = &[("stuck", "done")];
 const ENDLESS: &[Move] = &[("sent", "stuck"), ("stuck", "done")];
 
 /// What each step of a plan can go through, as far as the faults of a search lead: a search that
@@ -59,6 +61,10 @@ fn of_step(plan: &Plan, at: usize, step: &Step) -> impl Iterator<Item = Move> {
         (step.compensation.is_some(), UNDO),
         (has_action && step.compensation.is_some(), GIVEN_UP),
         (step.kind == StepKind::Pivot, PIVOT),
+        (
+            step.kind == StepKind::Pivot && plan.is_cancellable(),
+            CANCELLED,
+        ),
         (has_action && step.kind == StepKind::Retriable, ENDLESS),
     ];
     tables

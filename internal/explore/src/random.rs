@@ -69,7 +69,7 @@ impl Explorer {
         moment: &Moment,
         violated: Option<(Invariant, String)>,
     ) -> RandomRun {
-        let schedule = Schedule::of(&self.rules, events);
+        let schedule = Schedule::of(&self.rules, &Moment::start(&self.rules), events);
         RandomRun {
             seed,
             ending: moment.ending(),

@@ -71,7 +71,7 @@ impl Replay {
             frames.push(frame(rules, &moment, words));
         }
         Self {
-            schedule: Schedule::of(rules, events),
+            schedule: Schedule::of(rules, &Moment::start(rules), events),
             frames,
             ending: moment.ending(),
             violated,

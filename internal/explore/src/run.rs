@@ -162,7 +162,9 @@ fn each_rest(
         .collect();
     let must: Vec<Site> = base.iter().copied().chain([site]).collect();
     let search = Search::run(explorer.goal(&must, &[]));
-    assert_kept(&search);
+    if let Err(words) = kept(&search) {
+        panic!("{words}");
+    }
     for (at, _) in search.ends() {
         check(&Run {
             plan: explorer.plan(),
@@ -181,11 +183,12 @@ fn effects(moment: &Moment) -> Effects {
     sites.map(|site| (site.now.done, site.now.undone)).collect()
 }
 
-fn assert_kept(search: &Search<'_>) {
-    if let Some(violation) = search.violations.values().next() {
-        panic!("{violation}");
+fn kept(search: &Search<'_>) -> Result<(), String> {
+    match search.violations.values().next() {
+        Some(violation) => Err(violation.to_string()),
+        None if search.cut => Err("there are more moments than are kept".to_owned()),
+        None => Ok(()),
     }
-    assert!(!search.cut, "there are more moments than are kept");
 }
 
 /// What was gone through after crashes.
@@ -207,6 +210,11 @@ pub struct Recovered {
 /// # Panics
 /// When an invariant is violated, or a crash was never reached.
 pub fn every_crash_point(plan: &Plan, crashes: u8) -> Recovered {
+    recovers(plan, crashes).unwrap_or_else(|words| panic!("{words}"))
+}
+
+/// The error says what is violated, or was not reached.
+pub(crate) fn recovers(plan: &Plan, crashes: u8) -> Result<Recovered, String> {
     let explorer = explore(plan).faults(Faults::crashes()).at_once(crashes);
     let may = explorer.planned();
     let mut unreached: BTreeSet<Site> = may.iter().copied().collect();
@@ -220,17 +228,17 @@ pub fn every_crash_point(plan: &Plan, crashes: u8) -> Recovered {
             recovers: true,
             ..explorer.goal(&way, &may)
         });
-        assert_kept(&search);
+        kept(&search)?;
         unreached.retain(|site| !search.fired.contains(site));
         recovered.ways += 1;
         recovered.moments += search.states();
     }
     let unreached: Vec<String> = unreached.iter().map(|site| site.id(plan)).collect();
-    assert!(
-        unreached.is_empty(),
-        "planned and not reached: {unreached:?}"
-    );
-    recovered
+    if unreached.is_empty() {
+        Ok(recovered)
+    } else {
+        Err(format!("planned and not reached: {unreached:?}"))
+    }
 }
 
 fn ways(plan: &Plan) -> Vec<Option<Site>> {

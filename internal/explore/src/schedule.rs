@@ -19,10 +19,10 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    pub(crate) fn of(rules: &Rules, events: &[Event]) -> Self {
+    pub(crate) fn of(rules: &Rules, start: &Moment, events: &[Event]) -> Self {
         let mut schedule = Self::default();
         let mut words = Vec::new();
-        let mut moment = Moment::start(rules);
+        let mut moment = start.clone();
         for event in events {
             words.push(schedule.word(*event));
             schedule.lines.push(line(&rules.plan, &moment, *event));

@@ -77,7 +77,7 @@ pub enum Action {
 
 /// The script of a schedule. `None`: one of its faults cannot be forced from outside.
 pub(crate) fn script(rules: &Rules, events: &[Event]) -> Option<Script> {
-    let schedule = Schedule::of(rules, events);
+    let schedule = Schedule::of(rules, &Moment::start(rules), events);
     let mut moment = Moment::start(rules);
     let begins = moment.now;
     let mut moves = Vec::with_capacity(events.len());

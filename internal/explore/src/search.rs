@@ -32,6 +32,8 @@ pub(crate) struct Goal<'g> {
     pub(crate) by_path: bool,
     /// Whether what is stored is read again at each moment, with nothing else left.
     pub(crate) recovers: bool,
+    /// Whether every moment is kept.
+    pub(crate) keeps: bool,
 }
 
 /// When a search ends before it has been everywhere.
@@ -48,12 +50,18 @@ pub(crate) enum Until {
 pub(crate) struct Search<'g> {
     pub(crate) goal: Goal<'g>,
     pub(crate) nodes: Vec<Node>,
+    /// The moments from which it began; the first nodes are theirs.
+    roots: Vec<Moment>,
+    /// Every moment, where they are kept.
+    pub(crate) kept: Vec<(u32, Moment)>,
     seen: HashMap<u128, u32>,
     /// Steps without a fault: from, to.
     free: Vec<(u32, u32)>,
     pub(crate) fired: HashSet<Site>,
     pub(crate) moves: BTreeSet<(usize, Move)>,
     pub(crate) violations: BTreeMap<Invariant, Violation>,
+    /// From which root each violation was reached.
+    violated_from: BTreeMap<Invariant, usize>,
     /// Whether it has come to rest, once.
     ended: bool,
     /// True when there were more moments than are kept.
@@ -101,42 +109,42 @@ impl Queue {
 
 impl<'g> Search<'g> {
     pub(crate) fn run(goal: Goal<'g>) -> Self {
+        let start = Moment::start(goal.rules);
+        Self::from(goal, vec![(0, start)])
+    }
+
+    /// From these moments on, with so many faults spent.
+    pub(crate) fn from(goal: Goal<'g>, starts: Vec<(u8, Moment)>) -> Self {
         let mut search = Self {
             goal,
             nodes: Vec::new(),
+            roots: Vec::new(),
+            kept: Vec::new(),
             seen: HashMap::new(),
             free: Vec::new(),
             fired: HashSet::new(),
             moves: BTreeSet::new(),
             violations: BTreeMap::new(),
+            violated_from: BTreeMap::new(),
             ended: false,
             cut: false,
         };
-        if search.everywhere() {
+        if search.everywhere(starts) {
             search.lassos();
         }
         search
     }
 
     /// False when it ended before it had been everywhere.
-    fn everywhere(&mut self) -> bool {
+    fn everywhere(&mut self, starts: Vec<(u8, Moment)>) -> bool {
         let rules = self.goal.rules;
-        let start = Moment::start(rules);
-        self.seen.insert(key(start.digest(rules), 0, 0), 0);
-        self.nodes.push(Node {
-            parent: 0,
-            event: None,
-            path: 0,
-            met: 0,
-            spent: 0,
-            length: 0,
-            rests: false,
-            end: None,
-        });
         // one queue for each number of faults spent: what needs fewer comes first
         let levels = 0..=self.goal.at_once;
         let mut queues: Vec<Queue> = levels.map(|_| Queue::default()).collect();
-        queues[0].push(0, 0, start);
+        for (spent, start) in starts {
+            let at = self.root(spent, &start);
+            queues[usize::from(spent)].push(0, at, start);
+        }
         for spent in 0..queues.len() {
             while let Some((at, moment)) = queues[spent].pop() {
                 if self.nodes.len() > MOMENTS_MAX {
@@ -170,6 +178,24 @@ impl<'g> Search<'g> {
             }
         }
         true
+    }
+
+    fn root(&mut self, spent: u8, start: &Moment) -> u32 {
+        let at = u32::try_from(self.nodes.len()).expect("fewer moments than that");
+        self.seen
+            .insert(key(start.digest(self.goal.rules), 0, 0), at);
+        self.nodes.push(Node {
+            parent: at,
+            event: None,
+            path: 0,
+            met: 0,
+            spent,
+            length: 0,
+            rests: start.rests(),
+            end: None,
+        });
+        self.roots.push(start.clone());
+        at
     }
 
     fn step(&mut self, at: u32, before: &Moment, event: Event, queue: &mut Queue) -> Option<u32> {
@@ -221,6 +247,9 @@ impl<'g> Search<'g> {
             rests,
             end,
         });
+        if self.goal.keeps {
+            self.kept.push((to, after.clone()));
+        }
         queue.push(length, to, after);
         Some(to)
     }
@@ -256,11 +285,20 @@ impl<'g> Search<'g> {
                 let violation = Violation {
                     invariant,
                     words,
-                    schedule: Schedule::of(rules, &events),
+                    schedule: Schedule::of(rules, self.origin(at), &events),
                 };
                 self.violations.insert(invariant, violation);
+                self.violated_from.insert(invariant, self.root_of(at));
             }
         }
+    }
+
+    /// Every violation, and from which root it was reached.
+    pub(crate) fn violation_roots(&self) -> Vec<(usize, &Violation)> {
+        let violations = self.violations.iter();
+        violations
+            .map(|(of, violation)| (self.violated_from[of], violation))
+            .collect()
     }
 
     /// Faults that a violation takes beyond those that must strike.
@@ -300,9 +338,26 @@ impl<'g> Search<'g> {
                 words: "from here it never comes to rest".to_owned(),
                 schedule: self.schedule(stuck),
             };
+            let root = self.root_of(stuck);
             let known = self.violations.entry(Invariant::Liveness);
             known.or_insert(violation);
+            self.violated_from
+                .entry(Invariant::Liveness)
+                .or_insert(root);
         }
+    }
+
+    /// Position among those from which it began.
+    pub(crate) fn root_of(&self, mut at: u32) -> usize {
+        while self.nodes[at as usize].event.is_some() {
+            at = self.nodes[at as usize].parent;
+        }
+        at as usize
+    }
+
+    /// From which moment it was reached.
+    fn origin(&self, at: u32) -> &Moment {
+        &self.roots[self.root_of(at)]
     }
 
     /// How a moment was reached first.
@@ -319,14 +374,14 @@ impl<'g> Search<'g> {
     pub(crate) fn moment(&self, at: u32) -> Moment {
         let rules = self.goal.rules;
         let events = self.events(at).into_iter();
-        events.fold(Moment::start(rules), |moment, event| {
+        events.fold(self.origin(at).clone(), |moment, event| {
             let stepped = moment.after(rules, event);
             stepped.map_or(moment, |stepped| stepped.after)
         })
     }
 
     pub(crate) fn schedule(&self, at: u32) -> Schedule {
-        Schedule::of(self.goal.rules, &self.events(at))
+        Schedule::of(self.goal.rules, self.origin(at), &self.events(at))
     }
 
     /// Every moment of rest that has met what it must: fewest faults, then shortest schedule.

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use palinode_saga::{Entry, Plan, State, Status, StepState, ledger, residue};
+use palinode_saga::{DbTime, Entry, Plan, State, Status, StepState, ledger, residue};
 
 use crate::moment::Moment;
 
@@ -72,6 +72,12 @@ impl<'w> View<'w> {
     #[must_use]
     pub fn ending(&self) -> &'static str {
         self.moment.ending()
+    }
+
+    /// The time of the virtual clock.
+    #[must_use]
+    pub fn now(&self) -> DbTime {
+        self.moment.now
     }
 
     /// How long it has been going on, by the virtual clock.

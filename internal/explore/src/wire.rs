@@ -56,6 +56,19 @@ impl Message {
         }
     }
 
+    /// The same message where steps have other positions; `None`: its step is not there.
+    pub(crate) fn moved(&self, to: &impl Fn(usize) -> Option<usize>) -> Option<Self> {
+        let mut moved = self.clone();
+        match &mut moved.what {
+            What::Start => {}
+            What::Call { step, .. } => *step = to(*step)?,
+            What::Command { leg, .. } | What::Reply { leg, .. } | What::Stale { leg, .. } => {
+                *leg = leg.moved(to)?;
+            }
+        }
+        Some(moved)
+    }
+
     /// Whether it is on its way to the orchestrator.
     pub(crate) fn is_answer(&self) -> bool {
         matches!(self.what, What::Reply { .. } | What::Stale { .. })

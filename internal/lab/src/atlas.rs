@@ -10,13 +10,19 @@ use tokio::time::Instant;
 
 use crate::sagas::table;
 
+mod beyond;
+mod migration;
 mod mutants;
 mod pages;
 mod replay;
+mod seen;
 
+pub use beyond::{World, beyond};
+pub use migration::migration;
 pub use mutants::mutants;
 pub use palinode_explore::Mutant;
 pub use replay::{RandomOptions, ReplayOptions, random, replay};
+pub use seen::seen;
 
 /// Participants that call an external system for what they do.
 const CALLS_OUT: [&str; 1] = ["payment"];
@@ -201,3 +207,6 @@ pub fn scenarios(plan: &Plan, json: bool, out: &mut impl Write) -> anyhow::Resul
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -57,13 +57,23 @@ pub fn plan(name: &str) -> anyhow::Result<Plan> {
 /// # Errors
 /// Those of `out`, and of [`plans`].
 pub fn list(out: &mut impl Write) -> anyhow::Result<()> {
-    let rows = plans()?.into_iter().map(|plan| {
+    let plans = plans()?;
+    let chosen = palinode_orchestrator::current_plans();
+    let is_current = |plan: &Plan| match chosen.get(plan.name()) {
+        Some(version) => *version == plan.version(),
+        None => {
+            let others = plans.iter().filter(|other| other.name() == plan.name());
+            others.map(Plan::version).max() == Some(plan.version())
+        }
+    };
+    let rows = plans.iter().map(|plan| {
         let pivot = plan
             .steps()
             .iter()
             .find(|step| step.kind == StepKind::Pivot);
         vec![
             plan.label(),
+            if is_current(plan) { "new sagas" } else { "" }.to_owned(),
             plan.steps().len().to_string(),
             pivot.map(|step| step.name.clone()).unwrap_or_default(),
             plan.input().to_owned(),
@@ -71,7 +81,7 @@ pub fn list(out: &mut impl Write) -> anyhow::Result<()> {
             plan.hash()[..12].to_owned(),
         ]
     });
-    let heads = ["plan", "steps", "pivot", "input", "deadline", "hash"];
+    let heads = ["plan", "runs", "steps", "pivot", "input", "deadline", "hash"];
     table(&heads, rows.collect(), out)
 }
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 use anyhow::Context as _;
 use palinode_messaging::{BrokerKind, Kafka};
 use palinode_service::{
-    Config, Context, DatabaseUrl, Opening, Part, PlanVersion, Readiness, SERVICES, ServiceSpec, Tasks,
-    build_relay,
+    Config, Context, DatabaseUrl, Opening, Part, PlanVersion, Readiness, SERVICES, ServiceSpec,
+    Tasks, build_relay,
 };
 use palinode_telemetry::{InMemorySpanExporter, Tracer};
 use palinode_values::Clock;
@@ -255,4 +255,19 @@ fn taken(name: &str, port: u16) -> String {
         "{name} cannot listen at port {port}: stop what uses it, or give another --port \
          (0: any free one)"
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_service_of_the_table_has_its_part() {
+        let missing = SERVICES.iter().filter(|spec| part(spec.name).is_none());
+        let missing: Vec<_> = missing.map(|spec| spec.name).collect();
+        assert!(
+            missing.is_empty(),
+            "add to `part` in lab/src/stack.rs: {missing:?}"
+        );
+    }
 }

@@ -24,3 +24,24 @@ pub fn all() -> Result<Vec<Plan>, PlanErrors> {
 pub fn current() -> BTreeMap<String, u32> {
     BTreeMap::from([("place-order".to_owned(), 1)])
 }
+
+#[cfg(test)]
+mod tests {
+    use palinode_messaging::commands_of;
+
+    use super::*;
+
+    #[test]
+    fn every_participant_of_a_plan_has_its_topic_of_commands() {
+        for plan in all().unwrap() {
+            for step in plan.steps() {
+                let topic = commands_of(&step.participant);
+                let (of, who) = (plan.label(), &step.participant);
+                assert!(
+                    topic.is_some(),
+                    "{of}: add {who}.commands to messaging/src/topics.rs"
+                );
+            }
+        }
+    }
+}

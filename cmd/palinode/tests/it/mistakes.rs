@@ -119,6 +119,22 @@ async fn the_line_is_checked_before_anything_starts() {
         (&["dev", "--port", "70000"], "--port"),
         (&["saga", "list", "--state", "lost"], "needs-attention"),
         (&["saga", "list", "--limit", "1000"], "--limit"),
+        (
+            &[
+                "saga",
+                "bulk",
+                "pause",
+                "--older-than",
+                "10x",
+                "--reason",
+                "r",
+            ],
+            "such as 10m",
+        ),
+        (
+            &["saga", "bulk", "migrate", "--held", "--reason", "r"],
+            "--to <VERSION>",
+        ),
         (&["migrate"], "--database-url"),
         (&["nonsense"], "nonsense"),
     ] {
@@ -164,6 +180,10 @@ async fn every_command_shows_an_example() {
         &["saga", "start"],
         &["saga", "show"],
         &["saga", "history"],
+        &["saga", "bulk"],
+        &["saga", "bulks"],
+        &["saga", "migrate"],
+        &["plan", "migrate"],
     ] {
         let help = run(&[command, &["--help"]].concat()).await.with(0).stdout;
         let example = format!("  palinode {}", command.join(" "));

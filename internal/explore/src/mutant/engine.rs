@@ -190,7 +190,7 @@ fn endless(mutant: Mutant, plan: &Plan, before: &State, mut after: Transition) -
             match &mut state.steps[step] {
                 StepState::Sent(at) | StepState::Probing(at) => {
                     let length = DbTime(at.until.0 + 1_000);
-                    (at.n, at.since, at.until) = (1, at.until, length);
+                    (at.n, at.since, at.until) = (at.base + 1, at.until, length);
                 }
                 StepState::Undoing(undo) => {
                     let length = DbTime(undo.until.0 + 1_000);

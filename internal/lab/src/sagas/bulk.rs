@@ -89,11 +89,16 @@ pub async fn bulk(
     }
     match format {
         Format::Json => writeln!(out, "{prepared:#}")?,
-        Format::Table => writeln!(
-            out,
-            "\nNothing was done. Within the hour, run it with `palinode saga bulks run {id}`; with \
-             --yes it would have run at once."
-        )?,
+        Format::Table => {
+            let hint = match consent {
+                Consent::Nobody => "; with --yes it would have run at once",
+                Consent::Given | Consent::Ask => "",
+            };
+            writeln!(
+                out,
+                "\nNothing was done. Within the hour, `palinode saga bulks run {id}` runs it{hint}."
+            )?;
+        }
     }
     Ok(false)
 }

@@ -147,10 +147,13 @@ impl Live {
     /// An input that nobody is answerable for. Where it would send to a participant whose breaker
     /// is open, the saga is held first.
     fn input(&mut self, breakers: &Breakers, input: &Input, now: DbTime) -> Option<Note> {
-        if self.head.state.hold.is_none() && self.barring(breakers, input, now, None).is_some() {
-            self.go(&Input::Breaker { open: true }, now);
+        if self.head.state.hold.is_none()
+            && let Some(breaker) = self.barring(breakers, input, now, None)
+        {
+            let by = breaker.by("it is open");
+            self.go(&Input::Breaker { open: true }, now, Some(&by));
         }
-        self.go(input, now)
+        self.go(input, now, None)
     }
 
     /// What bars the input, if a breaker does.
@@ -176,7 +179,10 @@ impl Live {
             match self.barring(breakers, &release, now, trial) {
                 Some(by) => self.head.held_by = Some(by.to_string()),
                 None => {
-                    self.go(&release, now);
+                    let name = self.head.held_by.as_deref().unwrap_or_default();
+                    let why = trial.map_or("it is closed", |_| "to find out");
+                    let by = Breaker::by_name(name, why);
+                    self.go(&release, now, Some(&by));
                 }
             }
         }
@@ -185,10 +191,10 @@ impl Live {
         }
     }
 
-    fn go(&mut self, input: &Input, now: DbTime) -> Option<Note> {
+    fn go(&mut self, input: &Input, now: DbTime, by: Option<&By>) -> Option<Note> {
         let transition = next(&self.plan.plan, &self.head.state, input, now);
         let note = transition.note;
-        self.take(transition, input, None);
+        self.take(transition, input, by);
         note
     }
 
@@ -360,7 +366,7 @@ impl<'e> Batch<'e> {
             }
             let mut live = Live::new(head, Arc::clone(&start.plan), true);
             live.add(INPUT.to_owned(), start.input.clone());
-            live.go(&Input::Start, now);
+            live.go(&Input::Start, now, None);
             live.set_wake();
             fresh.push((live, (process, anchor), start));
         }

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Engine;
 use super::batch::{Inputs, apply};
+use crate::convert::By;
 use crate::store::breaker::{self as store, BreakerRow};
 
 /// What stands between sagas and a participant. Going back has one of its own, so that it is not
@@ -30,6 +31,21 @@ impl Breaker {
         Self {
             participant: plan.steps()[step].participant.clone(),
             direction,
+        }
+    }
+}
+
+impl Breaker {
+    /// It, as the history names who acts.
+    pub(crate) fn by(&self, why: &str) -> By {
+        Self::by_name(&self.to_string(), why)
+    }
+
+    pub(crate) fn by_name(name: &str, why: &str) -> By {
+        By {
+            principal: format!("breaker {name}"),
+            reason: why.to_owned(),
+            bulk: None,
         }
     }
 }
@@ -261,7 +277,8 @@ impl Breakers {
         (open, close.collect())
     }
 
-    fn opened(&self, breaker: &Breaker) {
+    /// The table knows that it has to open.
+    fn told(&self, breaker: &Breaker) {
         if let Some(watch) = self.watches().get_mut(breaker) {
             watch.tripped = false;
             watch.silent.clear();
@@ -303,13 +320,13 @@ pub(crate) async fn step(engine: &Engine) -> Result<(), Error> {
     let Engine { db, breakers, .. } = engine;
     let limits = breakers.limits;
     let (open, close) = breakers.wanted();
-    for breaker in open {
+    for breaker in &open {
         let why = format!(
             "{} sagas in {} s, and not one verdict",
             limits.sagas_min,
             limits.window.num_seconds()
         );
-        if store::trip(db, &breaker, &why, limits.trial_every).await? {
+        if store::trip(db, breaker, &why, limits.trial_every).await? {
             tracing::warn!(%breaker, why, "a breaker has opened");
         }
     }
@@ -320,37 +337,29 @@ pub(crate) async fn step(engine: &Engine) -> Result<(), Error> {
     }
     let mut rows = store::all(db).await?;
     breakers.read(&rows);
-    // `tripped` falls only now, when the table says it: never is it closed in between
-    for row in rows.iter().filter(|row| row.is_open) {
-        breakers.opened(&row.breaker);
+    // only now, when the table says it: never is it closed in between
+    for breaker in &open {
+        breakers.told(breaker);
     }
     // those that go back come first
     rows.sort_by_key(|row| row.breaker.direction == Direction::Forward);
-    for row in rows {
+    for row in rows.iter().filter(|row| row.holds) {
+        let breaker = &row.breaker;
         if !row.is_open {
-            release(engine, &row.breaker, limits.release_sagas, Pass::Closed).await?;
-        } else if store::take_trial(db, &row.breaker, limits.trial_every).await? {
-            release(engine, &row.breaker, limits.trial_sagas, Pass::Trial).await?;
+            let freed = store::held(db, breaker, limits.release_sagas).await?;
+            release(engine, freed, None).await?;
+        } else if store::take_trial(db, breaker, limits.trial_every).await? {
+            let freed = store::newest_held(db, breaker, limits.trial_sagas).await?;
+            release(engine, freed, Some(breaker.clone())).await?;
         }
     }
     Ok(())
 }
 
-/// Why held sagas may go on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Pass {
-    Closed,
-    Trial,
-}
-
-async fn release(engine: &Engine, breaker: &Breaker, limit: i64, pass: Pass) -> Result<(), Error> {
-    let freed = store::held(&engine.db, breaker, limit).await?;
-    if freed.is_empty() {
-        return Ok(());
-    }
+async fn release(engine: &Engine, freed: Vec<SagaId>, trial: Option<Breaker>) -> Result<(), Error> {
     let inputs = Inputs {
         freed,
-        trial: (pass == Pass::Trial).then(|| breaker.clone()),
+        trial,
         ..Inputs::default()
     };
     let spans = engine

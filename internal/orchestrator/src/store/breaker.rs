@@ -15,13 +15,17 @@ pub(crate) struct BreakerRow {
     /// Who opened or closed it by hand.
     pub(crate) principal: Option<String>,
     pub(crate) trial_at: Option<Timestamp>,
+    /// Whether it holds a saga.
+    pub(crate) holds: bool,
 }
 
 /// Every breaker that was ever open. They are few: two a participant.
 pub(crate) async fn all(db: &Db) -> Result<Vec<BreakerRow>, Error> {
     let rows = sqlx::query!(
-        "SELECT participant, direction, state, since, why, principal, trial_at
-           FROM breaker ORDER BY participant, direction"
+        r#"SELECT participant, direction, state, since, why, principal, trial_at,
+                  EXISTS (SELECT FROM saga s
+                           WHERE s.held_by = participant || '/' || direction) AS "holds!"
+             FROM breaker ORDER BY participant, direction"#
     )
     .fetch_all(db.pool())
     .await?;
@@ -40,6 +44,7 @@ pub(crate) async fn all(db: &Db) -> Result<Vec<BreakerRow>, Error> {
                 why: row.why,
                 principal: row.principal,
                 trial_at: row.trial_at,
+                holds: row.holds,
             })
         })
         .collect()
@@ -111,7 +116,9 @@ pub(crate) async fn set(
 /// Takes the trial that is due, so that one process makes it; false when none is.
 pub(crate) async fn take_trial(db: &Db, breaker: &Breaker, every: Duration) -> Result<bool, Error> {
     let done = sqlx::query!(
-        "UPDATE breaker SET trial_at = now() + make_interval(secs => $3)
+        "UPDATE breaker -- the longer it lasts, the rarer
+            SET trial_at = now() + greatest(make_interval(secs => $3),
+                                            least((now() - since) / 4, interval '30 s'))
           WHERE participant = $1 AND direction = $2 AND state = 'open' AND trial_at <= now()",
         breaker.participant,
         breaker.direction.as_str(),
@@ -127,6 +134,23 @@ pub(crate) async fn held(db: &Db, breaker: &Breaker, limit: i64) -> Result<Vec<S
     let rows = sqlx::query_scalar!(
         "SELECT id FROM saga WHERE held_by = $1
           ORDER BY state, id LIMIT $2 -- 'compensating' comes before 'running'",
+        breaker.to_string(),
+        limit
+    )
+    .fetch_all(db.pool())
+    .await?;
+    Ok(rows.into_iter().map(SagaId).collect())
+}
+
+/// Sagas to be tried, at most `limit`: those that go back first, then the newest, whose budgets
+/// are the least used up.
+pub(crate) async fn newest_held(
+    db: &Db,
+    breaker: &Breaker,
+    limit: i64,
+) -> Result<Vec<SagaId>, Error> {
+    let rows = sqlx::query_scalar!(
+        "SELECT id FROM saga WHERE held_by = $1 ORDER BY state, id DESC LIMIT $2",
         breaker.to_string(),
         limit
     )

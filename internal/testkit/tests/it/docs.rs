@@ -107,3 +107,24 @@ fn every_decision_is_in_the_list() {
         );
     }
 }
+
+/// The blocks of Rust in a document.
+fn rust_blocks(text: &str) -> Vec<&str> {
+    let blocks = text.split("\n```rust\n").skip(1);
+    blocks.filter_map(|rest| rest.split("```").next()).collect()
+}
+
+#[test]
+fn the_plan_of_the_guide_is_the_one_that_is_explored() {
+    let read = |path: &str| fs::read_to_string(root().join(path)).unwrap();
+    let (guide, example) = (
+        read("docs/guides/write-a-plan.md"),
+        read("internal/explore/examples/book_trip.rs"),
+    );
+    let blocks = rust_blocks(&guide);
+    assert_eq!(blocks.len(), 1, "the guide shows the plan");
+    assert!(
+        example.contains(blocks[0]),
+        "book_trip.rs and the guide differ"
+    );
+}

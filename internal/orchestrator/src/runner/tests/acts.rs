@@ -29,7 +29,7 @@ impl World {
         act(&self.engine, id, &wanted(request)?).await
     }
 
-    async fn versions(&self, id: SagaId) -> Vec<(i64, String, String)> {
+    pub(super) async fn versions(&self, id: SagaId) -> Vec<(i64, String, String)> {
         let row = self.saga(id).await;
         let plan = self.engine.registry.get(row.head.plan_id).unwrap();
         let rows = read::history(&self.engine.db, id).await.unwrap();

@@ -1,8 +1,12 @@
 use chrono::TimeDelta;
 use palinode_pb::inventory::v1::ReleaseStock;
 use palinode_pb::payment::v1::{ChargePayment, RefundPayment};
+use palinode_pb::saga::v1::saga_service_server::SagaService;
+use palinode_pb::saga::v1::{GetSagaRequest, ListBreakersRequest, SetBreakerRequest};
+use tonic::Request;
 
 use super::*;
+use crate::rpc::Sagas;
 use crate::runner::breaker::{self, Breaker};
 use crate::store::breaker as rows;
 
@@ -16,11 +20,11 @@ const LIMITS: Limits = Limits {
 };
 
 /// Two steps at two participants, with attempts of milliseconds.
-fn plan() -> Plan {
+fn plan(attempts_max: u32) -> Plan {
     let retry = Retry {
         first: millis(1),
         cap: millis(1),
-        attempts_max: 1000,
+        attempts_max,
         ..Retry::default()
     };
     let reserve = step("reserve-stock")
@@ -49,7 +53,11 @@ fn plan() -> Plan {
 
 impl World {
     async fn hasty() -> Self {
-        let mut world = Self::with(vec![plan()]).await;
+        Self::with_attempts(1000).await
+    }
+
+    async fn with_attempts(max: u32) -> Self {
+        let mut world = Self::with(vec![plan(max)]).await;
         world.engine.breakers = Breakers::new(LIMITS);
         world
     }
@@ -132,6 +140,14 @@ async fn sagas_wait_before_a_silent_participant_and_none_goes_back() {
     world.engine.breakers = Breakers::new(LIMITS);
     breaker::step(&world.engine).await.unwrap();
     world.until_held(210, "inventory", Direction::Forward).await;
+
+    let who: Vec<_> = world.versions(ids[0]).await;
+    assert!(
+        who.iter()
+            .any(|(_, input, by)| input == "a breaker has opened"
+                && by == "breaker inventory/forward"),
+        "{who:?}"
+    );
 
     // the first answer closes it; the others go on by and by
     world.replies(vec![reserved(ids[0])]).await;
@@ -257,7 +273,7 @@ async fn a_breaker_that_was_opened_by_hand_waits_for_a_hand() {
 }
 
 #[tokio::test]
-async fn what_waits_with_its_budget_used_up_is_not_turned_back_meanwhile() {
+async fn a_verdict_that_was_under_way_is_heard_behind_the_breaker() {
     let world = World::hasty().await;
     let id = world.many(1).await[0];
     let ids = world.many(30).await;
@@ -269,4 +285,69 @@ async fn what_waits_with_its_budget_used_up_is_not_turned_back_meanwhile() {
     assert_eq!((row.head.state.hold, row.head.held_by), (None, None));
     world.tick().await;
     assert_eq!(world.running(&ids).await.len(), 30);
+}
+
+#[tokio::test]
+async fn operators_see_which_breaker_holds_what_and_set_them() {
+    let mut world = World::new().await;
+    world.engine.breakers = Breakers::new(LIMITS);
+    let sagas = Sagas {
+        engine: world.engine.clone(),
+    };
+    let request = |participant: &str, open| {
+        Request::new(SetBreakerRequest {
+            participant: participant.to_owned(),
+            direction: String::new(),
+            open,
+            reason: "maintenance".to_owned(),
+            principal: "ada".to_owned(),
+        })
+    };
+    let refused = sagas.set_breaker(request("inventroy", true)).await;
+    assert_eq!(refused.unwrap_err().code(), tonic::Code::InvalidArgument);
+    let set = sagas.set_breaker(request("inventory", true)).await.unwrap();
+    let set = set.into_inner().breakers;
+    let ways: Vec<_> = set.iter().map(|b| (b.direction.as_str(), b.open)).collect();
+    assert_eq!(ways, [("backward", true), ("forward", true)]);
+    world.tick().await;
+    let id = world.started("o-1").await;
+    let list = sagas
+        .list_breakers(Request::new(ListBreakersRequest {}))
+        .await;
+    let held = list.unwrap().into_inner().breakers;
+    assert_eq!(held.iter().map(|b| b.held).collect::<Vec<_>>(), [0, 1]);
+    let request_of = GetSagaRequest {
+        saga_id: id.to_string(),
+    };
+    let saga = sagas.get_saga(Request::new(request_of)).await.unwrap();
+    let words = saga.into_inner().saga.unwrap().held;
+    assert!(
+        words.contains("by the breaker inventory/forward, open since")
+            && words.ends_with(": maintenance"),
+        "{words}"
+    );
+    sagas
+        .set_breaker(request("inventory", false))
+        .await
+        .unwrap();
+    world.tick().await;
+    assert_eq!(kinds(&world.outbox().await), ["ReserveStock"]);
+}
+
+#[tokio::test]
+async fn who_is_out_of_attempts_when_it_opens_is_not_turned_back_into_it() {
+    let world = World::with_attempts(1).await;
+    let ids = world.many(200).await;
+    eventually(Duration::from_secs(30), "all are silent", async || {
+        world.tick().await;
+        let silent = world.statuses(&ids).await.len() - world.running(&ids).await.len();
+        let held = world.held("inventory", Direction::Forward).await;
+        (silent + held == 200).then_some(())
+    })
+    .await;
+    let turned_back = 200 - world.running(&ids).await.len();
+    assert!(
+        turned_back <= 20 + 3 * 5,
+        "{turned_back}: some before it opened, and trials"
+    );
 }

@@ -1,4 +1,4 @@
--- What came of a slice. The next one is due when the rate allows it: a second is made up for at most.
+-- What came of a slice. The next one is due when the rate allows: a second is made up for at most.
 WITH settled AS (
   UPDATE bulk_item i SET outcome = n.outcome, rule = n.rule, words = n.words
     FROM unnest($2::uuid[], $3::text[], $4::text[], $5::text[]) AS n(saga_id, outcome, rule, words)
