@@ -23,8 +23,8 @@ pub fn explore(plan: &Plan) -> Explorer {
     Explorer::new(plan)
 }
 
-/// Where there are more moments, those that were reached by different paths are one; the catalogue
-/// of paths then has the first of them.
+/// Where there are more moments, only those with up to two faults are told apart by their paths; of
+/// the others the catalogue has the first path to each.
 const BY_PATH_MAX: usize = 150_000;
 
 /// An exploration to be run.
@@ -172,39 +172,31 @@ impl Explorer {
     fn search(&self) -> (Report, HashMap<u64, usize>) {
         let plan = &self.rules.plan;
         let may = self.planned();
-        let mut search = Search::run(self.goal(&[], &may));
-        let ends = !search.violations.contains_key(&Invariant::Liveness);
-        if ends && search.states() <= BY_PATH_MAX {
-            let by_path = Goal {
-                by_path: true,
-                ..self.goal(&[], &may)
-            };
-            search = Search::run(by_path);
-        }
+        let search = Search::run(self.goal(&[], &may));
         let mut endings: BTreeMap<&'static str, (usize, u32)> = BTreeMap::new();
-        let mut paths: HashMap<u64, usize> = HashMap::new();
-        let mut first_of_path = Vec::new();
         for (at, node) in search.ends() {
             // the first is the one with the fewest faults and the shortest schedule
-            let ending = endings
-                .entry(node.end.unwrap_or_default())
-                .or_insert((0, at));
-            ending.0 += 1;
-            paths.entry(node.path).or_insert_with(|| {
-                first_of_path.push(at);
-                first_of_path.len() - 1
-            });
+            let ending = endings.entry(node.end.unwrap_or_default());
+            ending.or_insert((0, at)).0 += 1;
         }
-        let path = |at: u32| {
-            let (changes, residue) = told(&self.rules, &search.events(at));
-            Path {
-                ending: search.nodes[at as usize].end.unwrap_or_default(),
-                changes,
-                example: search.schedule(at),
-                scenarios: 0,
-                residue,
+        let by_path = self.by_path(&search, &may);
+        let mut paths: HashMap<u64, usize> = HashMap::new();
+        let mut catalogue = Vec::new();
+        for search in by_path.iter().chain([&search]) {
+            for (at, node) in search.ends() {
+                paths.entry(node.path).or_insert_with(|| {
+                    let (changes, residue) = told(&self.rules, &search.events(at));
+                    catalogue.push(Path {
+                        ending: node.end.unwrap_or_default(),
+                        changes,
+                        example: search.schedule(at),
+                        scenarios: 0,
+                        residue,
+                    });
+                    catalogue.len() - 1
+                });
             }
-        };
+        }
         let ending = |(name, (states, at)): (&'static str, (usize, u32))| {
             let example = search.schedule(at);
             (name, Ending { states, example })
@@ -223,7 +215,7 @@ impl Explorer {
             unreached: unreached.map(|site| site.id(plan)).collect(),
             scenarios: Vec::new(),
             states: search.states(),
-            paths: first_of_path.into_iter().map(path).collect(),
+            paths: catalogue,
             transitions: expected.len(),
             missed: moves::words(plan, expected.difference(&search.moves).copied()),
             made: moves::words(plan, made),
@@ -232,6 +224,20 @@ impl Explorer {
             cut: search.cut,
         };
         (report, paths)
+    }
+
+    /// The same, with moments that were reached by different paths told apart; nothing where a
+    /// saga that never rests would have paths without end.
+    fn by_path<'g>(&'g self, search: &Search<'_>, may: &'g [Site]) -> Option<Search<'g>> {
+        let many = search.states() > BY_PATH_MAX;
+        let rests = !search.violations.contains_key(&Invariant::Liveness);
+        rests.then(|| {
+            Search::run(Goal {
+                by_path: true,
+                at_once: self.at_once.min(if many { 2 } else { u8::MAX }),
+                ..self.goal(&[], may)
+            })
+        })
     }
 
     /// Forces every scenario that so few faults can force. Those with the same faults share a

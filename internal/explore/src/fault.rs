@@ -14,6 +14,8 @@ pub enum Leg {
     Probe(usize),
     /// The compensation.
     Undo(usize),
+    /// The question before an operator's word is taken for a compensation: was it done?
+    UndoProbe(usize),
 }
 
 /// What goes wrong. Those with a number are crashes at points of the way from the orchestrator to
@@ -203,7 +205,9 @@ impl Leg {
     pub fn step(self) -> Option<usize> {
         match self {
             Self::Start => None,
-            Self::Action(step) | Self::Probe(step) | Self::Undo(step) => Some(step),
+            Self::Action(step) | Self::Probe(step) | Self::Undo(step) | Self::UndoProbe(step) => {
+                Some(step)
+            }
         }
     }
 
@@ -212,7 +216,7 @@ impl Leg {
     pub fn direction(self) -> Direction {
         match self {
             Self::Start | Self::Action(_) | Self::Probe(_) => Direction::Forward,
-            Self::Undo(_) => Direction::Backward,
+            Self::Undo(_) | Self::UndoProbe(_) => Direction::Backward,
         }
     }
 
@@ -223,6 +227,7 @@ impl Leg {
             Self::Action(step) => to(step).map(Self::Action),
             Self::Probe(step) => to(step).map(Self::Probe),
             Self::Undo(step) => to(step).map(Self::Undo),
+            Self::UndoProbe(step) => to(step).map(Self::UndoProbe),
         }
     }
 
@@ -235,6 +240,7 @@ impl Leg {
             Self::Action(step) => format!("{}/forward", name(step)),
             Self::Probe(step) => format!("{}/probe", name(step)),
             Self::Undo(step) => format!("{}/backward", name(step)),
+            Self::UndoProbe(step) => format!("{}/undo-probe", name(step)),
         }
     }
 }

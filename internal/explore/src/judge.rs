@@ -437,7 +437,7 @@ fn undo_is_due(plan: &Plan, world: &Moment, step: usize) -> Verdict {
             return Err((Invariant::PastPivot, words));
         }
     }
-    for after in plan.followers(step) {
+    for after in plan.descendants(step) {
         let needless = plan.steps()[after].compensation.is_none();
         if !needless && !is_settled(&world.state.steps[after]) {
             let words = format!("{} is taken back before {}", name(step), name(after));

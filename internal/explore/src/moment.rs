@@ -530,7 +530,8 @@ pub(crate) fn leg_of(command: &Command) -> Leg {
     match (command.direction, command.probe) {
         (Direction::Forward, false) => Leg::Action(command.step),
         (Direction::Forward, true) => Leg::Probe(command.step),
-        (Direction::Backward, _) => Leg::Undo(command.step),
+        (Direction::Backward, false) => Leg::Undo(command.step),
+        (Direction::Backward, true) => Leg::UndoProbe(command.step),
     }
 }
 

@@ -131,6 +131,7 @@ impl Participation {
         let arrival = match leg {
             Leg::Probe(_) => Arrival::Probe,
             Leg::Undo(_) => Arrival::Compensation,
+            Leg::UndoProbe(_) => Arrival::UndoProbe,
             Leg::Start | Leg::Action(_) => Arrival::Action { same_body: true },
         };
         let verdict = guard::decide(self.now.row, arrival);

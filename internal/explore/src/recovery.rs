@@ -29,17 +29,17 @@ pub(crate) fn violated(
         let words = format!("read again, it goes another way on {input:?}");
         return Some((Invariant::History, words));
     }
-    let rests = comes_to_rest(rules, &stepped.after);
+    let mut alone = stepped.after.clone();
+    alone.loses_messages();
+    let rests = comes_to_rest(rules, alone);
     (!rests).then(|| {
         let words = "with all messages lost it never comes to rest".to_owned();
         (Invariant::Liveness, words)
     })
 }
 
-/// Whether it comes to rest by its timers.
-fn comes_to_rest(rules: &Rules, moment: &Moment) -> bool {
-    let mut moment = moment.clone();
-    moment.loses_messages();
+/// Whether it comes to rest when nothing more goes wrong.
+pub(crate) fn comes_to_rest(rules: &Rules, mut moment: Moment) -> bool {
     for _ in 0..EVENTS_MAX * legs(&rules.plan).len() {
         if moment.rests() || moment.state.status == Status::New {
             return true;

@@ -132,7 +132,7 @@ pub fn repeat_each_step(plan: &Plan, mut check: impl FnMut(&Run<'_>)) {
 fn what_leads_to(plan: &Plan, leg: Leg) -> Vec<Option<Site>> {
     let site = |leg, fault| Some(Site { leg, fault });
     match leg {
-        Leg::Start => Vec::new(),
+        Leg::Start | Leg::UndoProbe(_) => Vec::new(),
         Leg::Action(_) => vec![None],
         Leg::Probe(pivot) => vec![site(Leg::Action(pivot), Fault::Never)],
         Leg::Undo(_) => {
@@ -253,7 +253,7 @@ fn ways(plan: &Plan) -> Vec<Option<Site>> {
                 leg: Leg::Action(pivot),
                 fault: Fault::Never,
             })),
-            Leg::Start | Leg::Action(_) | Leg::Undo(_) => {}
+            Leg::Start | Leg::Action(_) | Leg::Undo(_) | Leg::UndoProbe(_) => {}
         }
     }
     ways

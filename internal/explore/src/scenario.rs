@@ -253,7 +253,7 @@ impl List<'_> {
         let ends = [("E1a", Fault::CrashBefore), ("E1b", Fault::HeardTwice)];
         let is_last = |leg: &Leg| match leg {
             Leg::Action(step) => plan.followers(*step).next().is_none(),
-            Leg::Start | Leg::Probe(_) | Leg::Undo(_) => false,
+            Leg::Start | Leg::Probe(_) | Leg::Undo(_) | Leg::UndoProbe(_) => false,
         };
         if let Some(last) = legs(plan).into_iter().rfind(is_last) {
             for place in ends {

@@ -1,10 +1,11 @@
 //! Classes of bugs that shipped in other engines; each is a named scenario, `seen/B10`.
 
-use palinode_saga::{DbTime, Input, Plan, Step, StepKind, accepted, next};
+use palinode_saga::{DbTime, Input, Plan, Status, Step, StepKind, accepted, next};
 
 use crate::explorer::{Explorer, explore};
 use crate::fault::{Fault, Faults, Leg};
 use crate::mutant::Mutant;
+use crate::recovery;
 use crate::report::Report;
 use crate::run::recovers;
 use crate::search::{Goal, Search};
@@ -263,19 +264,36 @@ fn late(plan: &Plan) -> Result<String, String> {
     good(&with(plan, [Fault::Late, Fault::AnswerLate, Fault::DuplicateLate]).run())
 }
 
+/// Every verb that a live state accepts, at every moment after a crash: some verb is accepted, and
+/// with any of them it comes to rest.
 fn verbs(plan: &Plan) -> Result<String, String> {
-    let explorer =
-        explore(plan).faults(Faults::crashes().and([Fault::Failed, Fault::Hold, Fault::Deadline]));
-    let of_plan = explorer.plan().clone();
-    let explorer = explorer.invariant("some-verb", move |view| {
-        let state = view.state();
-        let live = state.status != palinode_saga::Status::New && !state.is_terminal();
-        let deaf =
-            live && state.closed.is_none() && accepted(&of_plan, state, view.now()).is_empty();
-        let words = || "it is live, and no verb is accepted".to_owned();
-        (!deaf).then_some(()).ok_or_else(words)
+    let faults = Faults::crashes().and([Fault::Failed, Fault::Never, Fault::Hold]);
+    let explorer = explore(plan).faults(faults);
+    let (rules, may) = (&explorer.rules, explorer.planned());
+    let search = Search::run(Goal {
+        keeps: true,
+        ..explorer.goal(&[], &may)
     });
-    good(&explorer.run())
+    let mut tried = 0;
+    for (at, moment) in &search.kept {
+        let state = &moment.state;
+        let live = state.status != Status::New && !state.is_terminal() && state.closed.is_none();
+        let verbs = accepted(&rules.plan, state, moment.now);
+        let told = |words: &str| Err(format!("{words}:\n{}", search.schedule(*at)));
+        if live && verbs.is_empty() {
+            return told("it is live, and no verb is accepted");
+        }
+        for verb in verbs {
+            let word = verb.word();
+            let mut after = moment.clone();
+            after.input(rules, Input::Verb { verb });
+            if !recovery::comes_to_rest(rules, after) {
+                return told(&format!("after {word} it never comes to rest"));
+            }
+            tried += 1;
+        }
+    }
+    Ok(format!("{tried} verbs at {} moments", search.kept.len()))
 }
 
 fn undo_fails(plan: &Plan) -> Result<String, String> {
@@ -343,7 +361,7 @@ fn unmet(plan: &Plan) -> Result<String, String> {
         .into_iter()
         .find_map(|leg| match leg {
             Leg::Undo(step) => Some(of.plan().steps()[step].name.clone()),
-            Leg::Start | Leg::Action(_) | Leg::Probe(_) => None,
+            Leg::Start | Leg::Action(_) | Leg::Probe(_) | Leg::UndoProbe(_) => None,
         });
     let Some(step) = undo else {
         return Ok("nothing is ever taken back".to_owned());

@@ -116,7 +116,10 @@ pub async fn start(
 ) -> anyhow::Result<bool> {
     let input = serde_json::from_str(&start.input).context("the input is no JSON")?;
     let Json::Object(mut input) = input else {
-        anyhow::bail!("the input is a JSON object, the fields of {}", start.message);
+        anyhow::bail!(
+            "the input is a JSON object, the fields of {}",
+            start.message
+        );
     };
     let url = format!("type.googleapis.com/{}", start.message);
     input.insert("@type".to_owned(), url.into());

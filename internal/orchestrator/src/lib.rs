@@ -12,11 +12,11 @@ mod convert;
 mod plans;
 mod rpc;
 mod runner;
-mod stepper;
 mod store;
 mod wiring;
 
 pub use plans::{all as plans, cancel_order, current as current_plans, place_order_1, place_order_2};
-pub use runner::registry::DescriptorSchema;
-pub use stepper::Stepper;
+pub use rpc::stepper::Stepper;
+pub use runner::registry::{DescriptorSchema, RegistryError};
+
 pub use wiring::build;

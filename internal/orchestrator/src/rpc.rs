@@ -4,6 +4,7 @@ mod breakers;
 mod bulk;
 mod cases;
 pub(crate) mod starters;
+pub(crate) mod stepper;
 
 use std::sync::Arc;
 

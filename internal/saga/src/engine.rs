@@ -606,7 +606,8 @@ impl<'p> Run<'p> {
             if !was_done && !matches!(self.state.steps[step], StepState::Unknown { .. }) {
                 continue;
             }
-            let free = self.plan.followers(step).all(|after| self.settled(after));
+            let after = self.plan.descendants(step);
+            let free = after.into_iter().all(|after| self.settled(after));
             if free && self.step(step).compensation.is_some() {
                 self.undo(
                     step,

@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::engine::{Input, Transition, next};
 use crate::plan::{Plan, Step};
-use crate::state::{State, Status, StepState};
+use crate::state::{Claim, State, Status, StepState};
 use crate::time::DbTime;
 
 /// Why a saga cannot go on under another plan.
@@ -29,6 +29,11 @@ pub enum Unfit {
         /// The step.
         step: String,
     },
+    /// An operator has settled the step without an output, and a step of the other plan needs it.
+    OutputNeeded {
+        /// The step.
+        step: String,
+    },
     /// The step was sent, and in the other plan comes after one that has not happened.
     PassedBy {
         /// The step that was sent.
@@ -48,6 +53,7 @@ impl Unfit {
             Self::AttemptOut { .. } => "ATTEMPT_OUT",
             Self::StepGone { .. } => "STEP_GONE",
             Self::StepChanged { .. } => "STEP_CHANGED",
+            Self::OutputNeeded { .. } => "OUTPUT_NEEDED",
             Self::PassedBy { .. } => "PASSED_BY",
         }
     }
@@ -68,6 +74,10 @@ impl fmt::Display for Unfit {
             Self::StepChanged { step } => write!(
                 f,
                 "{step} was sent, and has another participant, kind or command in the other version"
+            ),
+            Self::OutputNeeded { step } => write!(
+                f,
+                "{step} was settled by hand without an output, which the other version needs"
             ),
             Self::PassedBy { step, before } => write!(
                 f,
@@ -123,6 +133,13 @@ fn image(from: &Plan, to: &Plan, state: &State) -> Result<State, Unfit> {
             .ok_or_else(|| Unfit::StepGone { step: step() })?;
         if !is_same(was, &to.steps()[position]) {
             return Err(Unfit::StepChanged { step: step() });
+        }
+        let by_hand = matches!(at, StepState::Waived | StepState::ByHand(Claim::Done));
+        let was_needed = from
+            .position(&was.name)
+            .is_some_and(|step| from.is_bound(step));
+        if by_hand && to.is_bound(position) && !was_needed {
+            return Err(Unfit::OutputNeeded { step: step() });
         }
         steps[position] = at.clone();
     }
@@ -307,6 +324,20 @@ mod tests {
         assert_eq!(words, ["undo-backoff", "idle", "failed", "idle"]);
         let sent = next(&two(), &moved, &Input::Due, NOW.after(secs(7))).effects;
         assert!(matches!(sent[..], [Effect::Send(Command { step: 0, .. })]));
+    }
+
+    #[test]
+    fn a_step_before_a_query_is_taken_back_after_what_comes_behind_it() {
+        let state = after(&two(), &started(&two()), 0, Answer::Done);
+        let state = after(&two(), &state, 1, Answer::Done);
+        let state = after(&two(), &state, 2, Answer::Done);
+        let failed = Answer::Failed {
+            reason: "NO_CARRIER".to_owned(),
+            detail: String::new(),
+        };
+        let back = after(&two(), &state, 3, failed);
+        let words: Vec<&str> = back.steps.iter().map(StepState::word).collect();
+        assert_eq!(words, ["done", "done", "undoing", "failed"]);
     }
 
     #[test]

@@ -266,6 +266,18 @@ impl Plan {
             .map(|(position, _)| position)
     }
 
+    /// Positions of all steps that come after `step`, directly or not.
+    #[must_use]
+    pub fn descendants(&self, step: usize) -> Vec<usize> {
+        let mut found = vec![false; self.steps.len()];
+        // each step comes after those that it depends on, so once through is enough
+        for (position, other) in self.steps.iter().enumerate().skip(step + 1) {
+            found[position] = other.after.iter().any(|&at| at == step || found[at]);
+        }
+        let positions = found.iter().enumerate().filter(|(_, is)| **is);
+        positions.map(|(position, _)| position).collect()
+    }
+
     /// Content hash: SHA-256 over the plan's stored form, 64 hex digits.
     #[must_use]
     pub fn hash(&self) -> String {

@@ -60,6 +60,8 @@ pub enum Rule {
     NotPaused,
     /// It is held: resume it first.
     SagaHeld,
+    /// It needs attention, and sends nothing until somebody acts.
+    AtRest,
     /// It goes back already, and never forward again.
     GoesBack,
     /// The plan lets nobody cancel.
@@ -98,6 +100,7 @@ impl Rule {
             Self::AlreadyPaused => "ALREADY_PAUSED",
             Self::NotPaused => "NOT_PAUSED",
             Self::SagaHeld => "SAGA_HELD",
+            Self::AtRest => "AT_REST",
             Self::GoesBack => "GOES_BACK",
             Self::NotCancellable => "NOT_CANCELLABLE",
             Self::PastPivot => "PAST_PIVOT",
@@ -123,6 +126,7 @@ impl Rule {
             Self::AlreadyPaused => "it is paused already",
             Self::NotPaused => "it is not paused",
             Self::SagaHeld => "it is held: resume it first",
+            Self::AtRest => "it needs attention, and sends nothing until somebody acts",
             Self::GoesBack => "it goes back already, and never forward again",
             Self::NotCancellable => "its plan lets nobody cancel it",
             Self::PastPivot => "its pivot has happened: only a reversing plan takes it back",

@@ -5,6 +5,7 @@
 mod bad_input;
 mod demo;
 mod kafka;
+mod lab;
 mod mistakes;
 mod orders;
 mod restart;

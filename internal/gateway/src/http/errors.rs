@@ -67,6 +67,7 @@ const PAGES: &[(&str, &str)] = pages! {
     ALREADY_RESERVED
     ALREADY_SHIPPED
     ATTEMPT_OUT
+    AT_REST
     BULK_ENDED
     BULK_NOT_FOUND
     BUSINESS_KEY_USED

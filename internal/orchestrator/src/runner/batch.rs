@@ -8,8 +8,8 @@ use palinode_messaging::{Record, SagaHeaders, Topic, commands_of};
 use palinode_outbox::{Held, append};
 use palinode_pb::saga::v1::SagaEnded;
 use palinode_saga::{
-    Answer, Claim, Command, DbTime, Direction, Effect, Ended, Hold, Input, Note, Plan, State,
-    StepKind, StepState, Transition, next,
+    Answer, Claim, Command, DbTime, Direction, Effect, Ended, Input, Note, Plan, State, StepKind,
+    StepState, Transition, next,
 };
 use palinode_telemetry::TraceContext;
 use palinode_values::{EventId, SagaId, Timestamp};
@@ -341,7 +341,7 @@ impl<'e> Batch<'e> {
         let mut fresh = Vec::new();
         for start in starts.iter().filter(|start| seen.insert(start.saga_id)) {
             let (process, anchor) = self.spans.started(start.trace.as_ref());
-            let mut head = Head {
+            let head = Head {
                 id: start.saga_id,
                 plan_id: start.plan.id,
                 business_key: start.business_key.clone(),
@@ -353,19 +353,15 @@ impl<'e> Batch<'e> {
                 trace: Some(anchor.clone()),
             };
             let now = DbTime::from(self.now);
-            let would = next(&start.plan.plan, &head.state, &Input::Start, now);
             let breakers = &self.engine.breakers;
-            if let Some(by) = breakers.barring(&start.plan.plan, &head.state, &would, None) {
-                // it starts held, and sends its first command when the breaker has closed
-                head.state.hold = Some(Hold {
-                    since: now,
-                    operator: false,
-                    breaker: true,
-                });
-                head.held_by = Some(by.to_string());
-            }
             let mut live = Live::new(head, Arc::clone(&start.plan), true);
             live.add(INPUT.to_owned(), start.input.clone());
+            if let Some(by) = live.barring(breakers, &Input::Start, now, None) {
+                // it starts held, and sends its first command when the breaker has closed
+                live.head.held_by = Some(by.to_string());
+                let by = by.by("it is open");
+                live.go(&Input::Breaker { open: true }, now, Some(&by));
+            }
             live.go(&Input::Start, now, None);
             live.set_wake();
             fresh.push((live, (process, anchor), start));

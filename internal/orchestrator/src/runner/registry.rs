@@ -32,22 +32,34 @@ struct Plans {
 
 /// Why the plans of this release cannot be run.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum RegistryError {
+pub enum RegistryError {
+    /// A plan does not fit the contracts.
     #[error(transparent)]
     Plan(#[from] PlanErrors),
+    /// The database failed.
     #[error(transparent)]
     Database(#[from] Error),
+    /// A released plan was changed.
     #[error(
         "plan {label} was released with another content (hash {stored}, this program has {built}): \
          plans are never edited, raise the version"
     )]
     Edited {
+        /// Name and version.
         label: String,
+        /// Hash in the database.
         stored: String,
+        /// Hash of what this program has.
         built: String,
     },
+    /// Somebody chose a version that does not exist.
     #[error("there is no plan {wanted}; there are: {there}")]
-    NoSuchVersion { wanted: String, there: String },
+    NoSuchVersion {
+        /// What was chosen.
+        wanted: String,
+        /// What could have been.
+        there: String,
+    },
 }
 
 impl Registry {

@@ -467,6 +467,25 @@ fn an_attempt_that_expired_under_a_hold_is_repeated_after_it_with_what_was_left_
 }
 
 #[test]
+fn what_ends_under_a_breaker_is_not_counted_against_the_saga() {
+    let mut saga = Saga::start();
+    // all but the last attempt of the budget
+    for _ in 0..4 {
+        saga.wait(6);
+    }
+    let before = saga.sent.len();
+    saga.input(&Input::Breaker { open: true });
+    saga.wait(3_600);
+    saga.input(&Input::Breaker { open: false });
+    assert_eq!(saga.state.status, Status::Running);
+    assert_eq!(saga.state.cause, None);
+    saga.wait(1);
+    assert_eq!(saga.sent.len(), before + 1, "{:?}", saga.sent);
+    saga.done(&[RESERVE]);
+    assert_eq!(saga.sent.last().unwrap(), "charge-payment#1");
+}
+
+#[test]
 fn two_who_hold_must_both_let_go() {
     let mut saga = Saga::start();
     saga.input(&Input::Breaker { open: true });

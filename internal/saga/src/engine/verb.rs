@@ -45,7 +45,7 @@ impl Run<'_> {
 
     fn pause(&mut self) -> Result<(), Rule> {
         if matches!(self.state.status, Status::NeedsAttention(_)) {
-            return Err(Rule::SagaHeld); // it sends nothing anyhow
+            return Err(Rule::AtRest);
         }
         let hold = self.state.hold.get_or_insert(Hold {
             since: self.now,
@@ -68,10 +68,9 @@ impl Run<'_> {
 
     pub(super) fn breaker(&mut self, open: bool) {
         match self.state.status {
-            Status::Running | Status::Compensating => {}
-            Status::New | Status::Completed | Status::Compensated | Status::NeedsAttention(_) => {
-                return;
-            }
+            // one that has not started is held before its first step
+            Status::New | Status::Running | Status::Compensating => {}
+            Status::Completed | Status::Compensated | Status::NeedsAttention(_) => return,
         }
         if open {
             let hold = self.state.hold.get_or_insert(Hold {
@@ -80,8 +79,16 @@ impl Run<'_> {
                 breaker: false,
             });
             hold.breaker = true;
-        } else if let Some(hold) = &mut self.state.hold {
+        } else if let Some(hold) = self.state.hold.as_mut().filter(|hold| hold.breaker) {
             hold.breaker = false;
+            let since = hold.since;
+            for step in &mut self.state.steps {
+                // what failed for everyone is not counted against this saga
+                if let StepState::Backoff(attempt) | StepState::ProbeBackoff(attempt) = step {
+                    attempt.base = attempt.n;
+                    attempt.since = since; // moves to now with the hold
+                }
+            }
             self.release();
         }
     }

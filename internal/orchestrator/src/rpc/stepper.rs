@@ -8,10 +8,10 @@ use palinode_telemetry::Tracer;
 use palinode_values::{Clock, SagaId};
 use tonic::{Request, Status};
 
-use crate::rpc::Sagas;
+use super::Sagas;
 use crate::runner::breaker::{Breakers, Limits};
 use crate::runner::consumer::InputsHandler;
-use crate::runner::registry::Registry;
+use crate::runner::registry::{Registry, RegistryError};
 use crate::runner::{Engine, timers};
 use crate::store::read;
 
@@ -28,7 +28,7 @@ impl Stepper {
     ///
     /// # Errors
     /// A plan that does not fit the contracts, or is stored with another content; the database.
-    pub async fn new(db: Db, plans: Vec<Plan>) -> anyhow::Result<Self> {
+    pub async fn new(db: Db, plans: Vec<Plan>) -> Result<Self, RegistryError> {
         let engine = Engine {
             registry: Registry::open(&db, plans).await?,
             db,
