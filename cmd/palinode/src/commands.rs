@@ -10,8 +10,8 @@ use palinode_lab::plans::Drawing;
 use palinode_lab::sagas::bulk::{self, Consent};
 use palinode_lab::sagas::{Format, Question, cases};
 use palinode_lab::{
-    Gateway, GatewayPort, KafkaChoice, Tracing, atlas, conformance, dev, local, plans, sagas, samples,
-    server_of,
+    Gateway, GatewayPort, KafkaChoice, Tracing, atlas, conformance, dev, local, plans, sagas,
+    samples, server_of,
 };
 use palinode_messaging::{BrokerKind, Kafka};
 use palinode_telemetry::{LogFormat, init_logs};
@@ -19,8 +19,7 @@ use palinode_telemetry::{LogFormat, init_logs};
 use serde_json::json;
 
 use crate::line::{
-    self, At, Bulks, BulksCommand, Command, Demo, Dev, Lab, Migrate, Plan, Saga, Stack,
-    Start, Verb,
+    self, At, Bulks, BulksCommand, Command, Demo, Dev, Lab, Migrate, Plan, Saga, Stack, Start, Verb,
 };
 
 const PORT: u16 = 8080;

@@ -23,6 +23,9 @@ pub fn explore(plan: &Plan) -> Explorer {
     Explorer::new(plan)
 }
 
+/// Faults of one scenario for which a schedule is looked for, at the most.
+const REPLAYED_MAX: usize = 12;
+
 /// Where there are more moments, only those with up to two faults are told apart by their paths; of
 /// the others the catalogue has the first path to each.
 const BY_PATH_MAX: usize = 150_000;
@@ -308,6 +311,9 @@ impl Explorer {
     /// [`Unknown`]: there are no such faults, or no schedule meets them all.
     pub fn replay(&self, scenario: &str) -> Result<Replay, Unknown> {
         let sites = parse(&self.rules.plan, &self.rules.external, scenario)?;
+        if sites.len() > REPLAYED_MAX {
+            return Err(Unknown::TooMany(REPLAYED_MAX));
+        }
         let explorer = self.remembering(&sites);
         let goal = Goal {
             until: Some(Until::Rest),
@@ -319,7 +325,7 @@ impl Explorer {
         Ok(Replay::of(&explorer, &search.events(end)))
     }
 
-    /// Exactly these events, as [`Schedule::events`] has them.
+    /// Exactly these events, as [`crate::Schedule::events`] has them.
     ///
     /// # Errors
     /// [`Unknown`]: there are no such faults, or the events cannot happen in that order.

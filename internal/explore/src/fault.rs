@@ -19,7 +19,7 @@ pub enum Leg {
 }
 
 /// What goes wrong. Those with a number are crashes at points of the way from the orchestrator to
-/// a participant and back; [`crate::Point`] says which.
+/// a participant and back; [`crate::Scenario`] says which.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Fault {
     /// A process dies with nothing durable lost: before its commit, after it and before the bell,

@@ -95,7 +95,7 @@ impl Moment {
     }
 
     /// The same, under another version of the plan: everything goes by the names of steps. The
-    /// inner error is why the saga cannot go on under it.
+    /// error is why the saga cannot go on under it.
     pub(crate) fn migrate(&self, from: &Rules, to: &Rules) -> Result<Self, Unfit> {
         let transition = migrate(&from.plan, &to.plan, &self.state, self.now)?;
         let moved = |step: usize| to.plan.position(&from.plan.steps()[step].name);
@@ -164,6 +164,9 @@ impl Moment {
     /// Every one of `planned` that may happen now, and with which message.
     pub(crate) fn faults(&self, rules: &Rules, planned: &[Site]) -> Vec<Event> {
         let mut events = Vec::new();
+        if planned.is_empty() {
+            return events;
+        }
         for at in self.deliverable(&rules.plan) {
             let message = &self.wire[at];
             let fits = |site: &&Site| {

@@ -382,6 +382,8 @@ pub enum Unknown {
     },
     /// It happens to real processes only.
     NotHere(String),
+    /// No schedule is looked for that meets more faults than so many.
+    TooMany(usize),
     /// No schedule meets all of these faults.
     Unreached(String),
     /// The events of a schedule cannot happen in that order.
@@ -406,6 +408,12 @@ impl fmt::Display for Unknown {
                 write!(
                     f,
                     "{word} befalls real processes; the simulated world has none"
+                )
+            }
+            Self::TooMany(limit) => {
+                write!(
+                    f,
+                    "no schedule is looked for with more than {limit} faults; give its events"
                 )
             }
             Self::Unreached(word) => write!(f, "no schedule meets all of {word}"),

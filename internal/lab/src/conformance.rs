@@ -554,6 +554,10 @@ fn refused(failure: Failure) -> anyhow::Error {
     anyhow::anyhow!("the batch was not taken: {failure:?}")
 }
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "several statements, and none about data"
+)]
 async fn connect(url: &str, service: &str) -> anyhow::Result<Db> {
     let options = Options {
         url: url.to_owned(),
@@ -657,8 +661,14 @@ async fn play_all(
     bar.finish_and_clear();
     let seconds = (began.elapsed().as_secs_f64() * 100.0).round() / 100.0;
     let (label, scripts) = (plan.label(), scripts.len());
-    writeln!(out, "{label}: {scripts} scripts, {moves} moves, on a real orchestrator and a real")?;
-    writeln!(out, "participant; state, history, guard rows and ledger compared after each move\n")?;
+    writeln!(
+        out,
+        "{label}: {scripts} scripts, {moves} moves, on a real orchestrator and a real"
+    )?;
+    writeln!(
+        out,
+        "participant; state, history, guard rows and ledger compared after each move\n"
+    )?;
     for difference in &differences {
         let Difference {
             scenario,
@@ -667,7 +677,10 @@ async fn play_all(
             words,
         } = difference;
         writeln!(out, "OTHERWISE {scenario}, at: {at}\n  {words}")?;
-        writeln!(out, "  palinode lab replay {label} {scenario} --schedule {events}\n")?;
+        writeln!(
+            out,
+            "  palinode lab replay {label} {scenario} --schedule {events}\n"
+        )?;
     }
     if differences.is_empty() {
         writeln!(out, "all is as simulated")?;

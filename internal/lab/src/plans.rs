@@ -81,7 +81,9 @@ pub fn list(out: &mut impl Write) -> anyhow::Result<()> {
             plan.hash()[..12].to_owned(),
         ]
     });
-    let heads = ["plan", "runs", "steps", "pivot", "input", "deadline", "hash"];
+    let heads = [
+        "plan", "runs", "steps", "pivot", "input", "deadline", "hash",
+    ];
     table(&heads, rows.collect(), out)
 }
 

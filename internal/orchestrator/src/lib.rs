@@ -15,7 +15,9 @@ mod runner;
 mod store;
 mod wiring;
 
-pub use plans::{all as plans, cancel_order, current as current_plans, place_order_1, place_order_2};
+pub use plans::{
+    all as plans, cancel_order, current as current_plans, place_order_1, place_order_2,
+};
 pub use rpc::stepper::Stepper;
 pub use runner::registry::{DescriptorSchema, RegistryError};
 

@@ -69,7 +69,9 @@ pub async fn build(context: Context) -> anyhow::Result<()> {
     context.spawn_relay()?;
     let server = context
         .grpc()
-        .add_service(StarterServiceServer::new(Starters { engine: engine.clone() }))
+        .add_service(StarterServiceServer::new(Starters {
+            engine: engine.clone(),
+        }))
         .add_service(SagaServiceServer::new(Sagas { engine }));
     context.serve_grpc(server);
     Ok(())

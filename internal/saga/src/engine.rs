@@ -253,13 +253,23 @@ impl<'p> Run<'p> {
             }
             self.state.deadline = None;
         }
-        for step in 0..self.state.steps.len() {
-            if self.state.steps[step]
-                .until()
-                .is_some_and(|until| until <= self.now)
-            {
-                self.fire(step);
+        // what would send forward comes last: a step beside it may turn the saga back
+        for sends in [false, true] {
+            for step in 0..self.state.steps.len() {
+                let until = self.state.steps[step].until();
+                if until.is_some_and(|until| until <= self.now) && self.sends(step) == sends {
+                    self.fire(step);
+                }
             }
+        }
+    }
+
+    /// Whether the step would be sent again if it were due.
+    fn sends(&self, step: usize) -> bool {
+        if let StepState::Backoff(attempt) = self.state.steps[step] {
+            !self.is_spent(step, attempt)
+        } else {
+            false
         }
     }
 

@@ -16,7 +16,8 @@ mod services;
 mod tasks;
 
 pub use config::{
-    Broker, Config, ConfigError, DatabaseUrl, LogStyle, NamedDatabase, Peers, PlanVersion, RelayMode,
+    Broker, Config, ConfigError, DatabaseUrl, LogStyle, NamedDatabase, Peers, PlanVersion,
+    RelayMode,
 };
 pub use context::{Context, Opening, StartError, bind};
 pub use process::{Part, main, run_process};

@@ -143,7 +143,7 @@ fn no_two_faults_leave_one_of_two_branches_behind() {
 }
 
 #[test]
-fn every_planted_bug_is_found_by_the_invariant_that_must_find_it() {
+fn every_planted_bug_is_found() {
     let plans = [
         explore(&order()).calls_out(["charge"]),
         explore(&branches()),

@@ -22,7 +22,9 @@ async fn confirmed(rig: &Rig, payment: Json) -> Json {
 async fn all_is_well(rig: &Rig) {
     eventually(LIMIT, "all invariants hold", async || {
         let findings = check(&rig.backing.database_url).await.unwrap();
-        let broken = findings.iter().any(|finding| !finding.violations.is_empty());
+        let broken = findings
+            .iter()
+            .any(|finding| !finding.violations.is_empty());
         (!broken).then_some(())
     })
     .await;
@@ -36,7 +38,10 @@ async fn a_cancelled_order_gives_everything_back() {
         let cancelling = rig.cancel(&order).await;
         let cancellation = cancelling["cancellation"]["cancellationId"].clone();
         let cancelled = rig.settled(&order).await;
-        assert_eq!(cancelled["status"], "ORDER_STATUS_CANCELLED", "{cancelled:#}");
+        assert_eq!(
+            cancelled["status"], "ORDER_STATUS_CANCELLED",
+            "{cancelled:#}"
+        );
         assert_eq!(cancelled["cancellation"]["cancellationId"], cancellation);
         let shipment = order["shipmentId"].as_str().unwrap();
         let shipment = rig.gateway.get(&format!("/v1/shipments/{shipment}")).await;
@@ -90,6 +95,9 @@ async fn a_new_version_runs_beside_the_old_one() {
         .fetch_one(&mut payments)
         .await
         .unwrap();
-    assert_eq!(charged.0, 0, "nothing was charged, so nothing was given back");
+    assert_eq!(
+        charged.0, 0,
+        "nothing was charged, so nothing was given back"
+    );
     all_is_well(&rig).await;
 }

@@ -181,7 +181,10 @@ async fn each_invariant_sees_the_wrong_it_is_there_for() {
     let placed = placed.unwrap().success().unwrap();
     let order = rig.decided(placed["orderId"].as_str().unwrap()).await;
     rig.cancel(&order).await;
-    assert_eq!(rig.settled(&order).await["status"], "ORDER_STATUS_CANCELLED");
+    assert_eq!(
+        rig.settled(&order).await["status"],
+        "ORDER_STATUS_CANCELLED"
+    );
     // outboxes run empty a moment after the decision
     let limit = Duration::from_secs(20);
     let rests = async || violated(&rig.backing).await.is_empty().then_some(());

@@ -20,10 +20,10 @@ use super::registry::Registry;
 use super::{Engine, timers};
 mod acts;
 mod breaker;
-mod cases;
-mod retention;
 mod bulks;
+mod cases;
 mod migrations;
+mod retention;
 mod stuck;
 
 use crate::plans;

@@ -13,7 +13,8 @@ use palinode_telemetry::{TraceContext, Tracer};
 use palinode_testkit::database::{TestDatabase, test_database};
 use palinode_values::{Clock, Coded, Currency, Money, OrderId, PaymentId, ShipmentId};
 use prost::Message;
-use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 use tonic::{Request as Rpc, Response, Status as RpcStatus};
 
 use super::Desk;
@@ -24,6 +25,9 @@ use super::sweep::Sweep;
 use crate::clients::Orchestrator;
 use crate::domain::{Address, Decision, Fulfilment, Offer, Order, PaymentMethod, Request, Status};
 use crate::store;
+
+/// A server, aborted when it is dropped.
+type Serving = JoinSet<Result<(), palinode_rpc::ServeError>>;
 
 struct World {
     db: Db,
@@ -102,7 +106,7 @@ impl World {
     }
 
     /// An order that its saga has confirmed, and an orchestrator where that saga is in `state`.
-    async fn confirmed(&self, state: SagaState) -> (Order, Orchestrator, DropGuard) {
+    async fn confirmed(&self, state: SagaState) -> (Order, Orchestrator, Serving) {
         let order = self.placed().await;
         let confirm = Decision::Confirm(Fulfilment {
             payment_id: PaymentId::new(&self.clock),
@@ -305,16 +309,17 @@ impl StarterService for Knows {
     }
 }
 
-/// Serves an orchestrator until the guard is dropped.
-async fn orchestrator(known: Vec<(String, SagaState)>) -> (Orchestrator, DropGuard) {
+/// Serves an orchestrator until what comes with it is dropped.
+async fn orchestrator(known: Vec<(String, SagaState)>) -> (Orchestrator, Serving) {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let stop = CancellationToken::new();
     let server = palinode_rpc::Server::new(Tracer::disabled(), Clock::system())
         .add_service(StarterServiceServer::new(Knows(known)));
-    tokio::spawn(server.serve(listener, stop.clone()));
+    let mut tasks = JoinSet::new();
+    tasks.spawn(server.serve(listener, stop));
     let channel = palinode_rpc::channel(&address.parse().unwrap());
-    (Orchestrator::new(channel), stop.drop_guard())
+    (Orchestrator::new(channel), tasks)
 }
 
 #[tokio::test]

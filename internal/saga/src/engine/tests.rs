@@ -801,3 +801,39 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn nothing_is_sent_forward_by_the_timer_that_turns_the_saga_back() {
+    let beside = |name: &str| {
+        let step = step(name).at(name).after(["open-order"]);
+        step.compensatable::<Reserve, Release>().token(name)
+    };
+    let plan = Plan::new("beside", 1)
+        .input::<Input_>()
+        .opened_by(
+            step("open-order")
+                .at("order")
+                .undo::<Reject>()
+                .token("order"),
+        )
+        .step(beside("left"))
+        .step(beside("right"))
+        .build()
+        .unwrap();
+    let now = DbTime(1_000_000);
+    let mut state = next(&plan, &State::new(&plan), &Input::Start, now).state;
+    let due = |n| {
+        StepState::Backoff(Attempt {
+            n,
+            base: 0,
+            since: now,
+            until: now,
+        })
+    };
+    state.steps[1] = due(1);
+    state.steps[2] = due(plan.steps()[2].retry.attempts_max);
+    let after = next(&plan, &state, &Input::Due, now);
+    assert!(after.state.cause.is_some());
+    let forward = |effect: &Effect| matches!(effect, Effect::Send(command) if command.direction == Direction::Forward);
+    assert!(!after.effects.iter().any(forward), "{:?}", after.effects);
+}
