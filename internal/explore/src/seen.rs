@@ -40,9 +40,7 @@ pub const SEEN: [Seen; 28] = [
     seen(
         "seen/B1",
         "a database error in recovery is swallowed",
-        Forced::NotYet(
-            "an error at each statement of recovery; errors of whole batches: orchestrator, relay",
-        ),
+        Forced::Elsewhere("orchestrator: an_error_at_any_statement_of_recovery_loses_nothing"),
     ),
     seen(
         "seen/B2",
@@ -67,14 +65,15 @@ pub const SEEN: [Seen; 28] = [
     seen(
         "seen/B6",
         "a log that is read in pages loses events",
-        Forced::NotYet("histories around the end of a page; no state is rebuilt from them"),
+        Forced::Elsewhere(
+            "a saga recovers from one row; of outboxes, which are read in pages, relay: \
+             concurrent_writers_with_rollbacks_lose_nothing_and_keep_the_order_of_each_key",
+        ),
     ),
     seen(
         "seen/B7",
         "a verb is acknowledged and not stored",
-        Forced::NotYet(
-            "a crash between a verb's commit and its answer; that it is one transaction: runner tests",
-        ),
+        Forced::Elsewhere("orchestrator: a_verb_is_acknowledged_if_and_only_if_it_is_stored"),
     ),
     seen(
         "seen/B8",

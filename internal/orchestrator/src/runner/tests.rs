@@ -24,6 +24,7 @@ mod bulks;
 mod cases;
 mod migrations;
 mod retention;
+mod seen;
 mod stuck;
 
 use crate::plans;
