@@ -206,11 +206,9 @@ impl Explorer {
         };
         let expected = moves::expected(plan);
         let made = search.moves.iter().copied();
-        // what happens going back, or to a probe, takes a fault before it
-        let needs = |site: &Site| 1 + u8::from(matches!(site.leg, Leg::Probe(_) | Leg::Undo(_)));
         let unreached = may
             .iter()
-            .filter(|site| !search.fired.contains(site) && needs(site) <= self.at_once);
+            .filter(|site| !search.fired.contains(site) && site.needs() <= self.at_once);
         let report = Report {
             plan: plan.label(),
             at_once: self.at_once,

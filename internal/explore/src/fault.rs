@@ -197,6 +197,12 @@ impl Site {
     pub fn id(&self, plan: &Plan) -> String {
         format!("{}/{}", self.leg.words(plan), self.fault)
     }
+
+    /// Faults that it takes at the least, its own included: what happens going back, or to a
+    /// probe, takes one before it.
+    pub(crate) fn needs(self) -> u8 {
+        1 + u8::from(matches!(self.leg, Leg::Probe(_) | Leg::Undo(_)))
+    }
 }
 
 impl Leg {

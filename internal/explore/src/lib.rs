@@ -6,7 +6,8 @@
 //! Rooms: `fault` (what can go wrong, and where), `scenario` (each by its name), `moment`,
 //! `participant` and `wire` (what is, and what can happen next), `judge` (what must hold),
 //! `search` (breadth first over all of it), `explorer`, `run` and `world` (what a team asks),
-//! `random`, `replay`, `recovery`, `migration`, `mutant` (planted bugs), `seen`.
+//! `random`, `replay`, `recovery`, `migration`, `mutant` (planted bugs), `seen`; `shared/` (several
+//! sagas on the same rows).
 //! Invariants: no I/O, no clock, no randomness but a seed's; a fault that was planned and not
 //! reached is reported; the first counterexample has the fewest faults and the shortest schedule.
 //! Not here: real processes, PostgreSQL and Kafka.
@@ -95,6 +96,7 @@ mod schedule;
 mod script;
 mod search;
 mod seen;
+mod shared;
 mod view;
 mod wire;
 mod world;
@@ -104,7 +106,7 @@ pub use fault::{Fault, Faults, Leg, Site};
 pub use judge::{Invariant, Violation};
 pub use migration::{Migration, Reachable};
 pub use mutant::Mutant;
-pub use participant::Mood;
+pub use participant::{Mood, Ruling};
 pub use random::RandomRun;
 pub use replay::{Frame, FrameStep, Replay};
 pub use report::{Ending, Path, Report, Tried, Verdict};
@@ -113,5 +115,6 @@ pub use scenario::{Count, Part, Scenario, Unknown, count};
 pub use schedule::Schedule;
 pub use script::{Action, Move, Script, Snapshot};
 pub use seen::{Check, Forced, SEEN, Seen};
+pub use shared::{Shared, SharedReport, SharedRun};
 pub use view::View;
 pub use world::World;

@@ -9,7 +9,7 @@ use palinode_saga::{
 
 use crate::fault::{Fault, Leg, Site};
 use crate::mutant::{self, Mutant};
-use crate::participant::{Mood, Participation};
+use crate::participant::{Mood, Participation, Ruling};
 use crate::wire::{Message, What};
 
 mod digest;
@@ -64,6 +64,9 @@ pub(crate) enum Event {
     /// Something goes wrong, with the message of that place if it is about one.
     Goes(Site, Option<usize>),
 }
+
+/// Who says whether the effect of a step happens: there may be others who work on the same.
+pub(crate) type Asks<'a> = dyn FnMut(usize, Direction) -> Ruling + 'a;
 
 /// What an event makes of a moment.
 #[derive(Debug)]
@@ -200,11 +203,21 @@ impl Moment {
     /// What becomes of it. `None`: the fault cannot strike here, because it would change nothing
     /// that is done.
     pub(crate) fn after(&self, rules: &Rules, event: Event) -> Option<Stepped> {
+        self.after_asking(rules, event, &mut |_, _| Ruling::Happens)
+    }
+
+    /// The same, where an effect that the guard lets happen may still be refused.
+    pub(crate) fn after_asking(
+        &self,
+        rules: &Rules,
+        event: Event,
+        asks: &mut Asks<'_>,
+    ) -> Option<Stepped> {
         let mut after = self.clone();
         let engine = match event {
             Event::Arrives(at) if at < after.wire.len() => {
                 let message = after.wire.remove(at);
-                after.arrives(rules, message.what, Mood::Well)?
+                after.arrives(rules, message.what, Mood::Well, asks)?
             }
             Event::TimePasses | Event::TimerFirst => {
                 after.now = after.now.max(self.due(&rules.plan)?);
@@ -216,7 +229,9 @@ impl Moment {
                 Some(after.input(rules, Input::Verb { verb }))
             }
             Event::Goes(site, None) => after.struck_from_outside(rules, site)?,
-            Event::Goes(site, Some(at)) if at < after.wire.len() => after.goes(rules, site, at)?,
+            Event::Goes(site, Some(at)) if at < after.wire.len() => {
+                after.goes(rules, site, at, asks)?
+            }
             Event::Arrives(_) | Event::Goes(_, Some(_)) => return None,
         };
         Some(Stepped { after, engine })
@@ -255,10 +270,11 @@ impl Moment {
         rules: &Rules,
         site: Site,
         at: usize,
+        asks: &mut Asks<'_>,
     ) -> Option<Option<(Input, Transition)>> {
         let what = self.wire[at].what.clone();
         match site.fault {
-            Fault::CrashBefore => return Some(self.crash_before(rules, at)),
+            Fault::CrashBefore => return Some(self.crash_before(rules, at, asks)),
             Fault::PublishedTwice if rules.mutant == Some(Mutant::DeletedBeforeAck) => {
                 self.wire.remove(at);
             }
@@ -267,18 +283,18 @@ impl Moment {
                 self.wire.insert(at, copy);
             }
             Fault::HandledTwice | Fault::HeardTwice => {
-                return self.arrives(rules, what, Mood::Well);
+                return self.arrives(rules, what, Mood::Well, asks);
             }
             Fault::DuplicateLate => {
                 self.wire[at].late = true;
-                return self.arrives(rules, what, Mood::Well);
+                return self.arrives(rules, what, Mood::Well, asks);
             }
             Fault::Paused => {
                 self.wire[at].late = true;
                 if rules.mutant == Some(Mutant::NoVersion) {
                     self.wire[at].what = self.stale(&what)?;
                 }
-                return self.arrives(rules, what, Mood::Well);
+                return self.arrives(rules, what, Mood::Well, asks);
             }
             Fault::Late | Fault::AnswerLate => self.wire[at].late = true,
             Fault::Never => self.mute(site.leg, Mute::Silent, at)?,
@@ -290,7 +306,7 @@ impl Moment {
             }
             Fault::Failed if cannot_fail(rules, site.leg) => {
                 self.mute(site.leg, Mute::Unwilling, at)?;
-                return self.arrives(rules, what, Mood::Well);
+                return self.arrives(rules, what, Mood::Well, asks);
             }
             Fault::Slow => {
                 let step = site.leg.step()?;
@@ -301,7 +317,7 @@ impl Moment {
                     return None;
                 }
                 self.wire.remove(at);
-                return self.arrives(rules, what, Mood::Well);
+                return self.arrives(rules, what, Mood::Well, asks);
             }
             Fault::Drop if site.leg == Leg::Start => {} // the starter's sweep sends it again
             Fault::Drop | Fault::AnswerDrop => {
@@ -309,7 +325,7 @@ impl Moment {
             }
             fault => {
                 self.wire.remove(at);
-                return self.arrives(rules, what, Mood::of(fault));
+                return self.arrives(rules, what, Mood::of(fault), asks);
             }
         }
         Some(None)
@@ -330,7 +346,12 @@ impl Moment {
     }
 
     /// Nothing durable is lost, and whoever comes next does the same again: unless there is a bug.
-    fn crash_before(&mut self, rules: &Rules, at: usize) -> Option<(Input, Transition)> {
+    fn crash_before(
+        &mut self,
+        rules: &Rules,
+        at: usize,
+        asks: &mut Asks<'_>,
+    ) -> Option<(Input, Transition)> {
         let message = self.wire[at].what.clone();
         match (rules.mutant?, &message) {
             (Mutant::TimersInMemory, _) => mutant::forget_timers(&mut self.state),
@@ -348,12 +369,12 @@ impl Moment {
             }
             (Mutant::PublishBeforeCommit, What::Reply { .. }) => {
                 let mut lost = self.clone();
-                lost.arrives(rules, message, Mood::Well);
+                lost.arrives(rules, message, Mood::Well, asks);
                 self.wire = lost.wire;
             }
             (Mutant::OutboxOutsideTx, What::Reply { .. }) => {
                 let mut torn = self.clone();
-                let engine = torn.arrives(rules, message, Mood::Well).flatten();
+                let engine = torn.arrives(rules, message, Mood::Well, asks).flatten();
                 self.state = torn.state;
                 self.version = torn.version;
                 return engine;
@@ -388,10 +409,11 @@ impl Moment {
         rules: &Rules,
         what: What,
         mood: Mood,
+        asks: &mut Asks<'_>,
     ) -> Option<Option<(Input, Transition)>> {
         match what {
             What::Start => return Some(Some(self.input(rules, Input::Start))),
-            What::Command { leg, attempt } => self.handle(rules, leg, attempt, mood)?,
+            What::Command { leg, attempt } => self.handle(rules, leg, attempt, mood, asks)?,
             What::Reply {
                 leg,
                 attempt,
@@ -413,14 +435,22 @@ impl Moment {
                 return Some(Some(self.input(rules, input)));
             }
             What::Call { step, made } => {
-                let (leg, attempt, answer) = self.sites[step].settle(step, made);
+                let (leg, attempt, answer) =
+                    self.sites[step].settle(step, made, &mut |way| asks(step, way));
                 self.answer(leg, attempt, answer);
             }
         }
         Some(None)
     }
 
-    fn handle(&mut self, rules: &Rules, leg: Leg, attempt: u32, mood: Mood) -> Option<()> {
+    fn handle(
+        &mut self,
+        rules: &Rules,
+        leg: Leg,
+        attempt: u32,
+        mood: Mood,
+        asks: &mut Asks<'_>,
+    ) -> Option<()> {
         let mute = self.mute.iter().find(|(of, _)| *of == leg);
         if let Some((_, how)) = mute {
             if *how == Mute::Unwilling {
@@ -432,7 +462,9 @@ impl Moment {
         let promise = self.now.after(PROMISE);
         let site = &mut self.sites[step];
         let before = site.now;
-        let handled = site.handle(leg, attempt, mood, promise, rules.mutant);
+        let handled = site.handle(leg, attempt, mood, promise, rules.mutant, &mut |way| {
+            asks(step, way)
+        });
         if rules.remembers && site.now != before {
             site.before = Some(before);
         }

@@ -1,7 +1,7 @@
 //! What a participant knows of a step, and what it does with a command.
 
 use palinode_saga::guard::{self, Act, Arrival, Comp, Pending, Row, Verdict};
-use palinode_saga::{Answer, DbTime, Refusal};
+use palinode_saga::{Answer, DbTime, Direction, Refusal};
 
 use crate::fault::{Fault, Leg};
 use crate::mutant::{self, Mutant};
@@ -46,6 +46,20 @@ pub enum Mood {
     /// It does what it is asked, and asks to be asked again.
     ErrsAfter,
 }
+
+/// What the rows that a step works on have to say to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Ruling {
+    /// It happens.
+    Happens,
+    /// It is refused, for good; of a compensation: it cannot be undone.
+    Fails,
+    /// Not as things stand: ask again.
+    NotYet,
+}
+
+/// Who says whether an effect happens; asked only when the guard lets it.
+pub(crate) type Asks<'a> = dyn FnMut(Direction) -> Ruling + 'a;
 
 impl Mood {
     pub(crate) fn of(fault: Fault) -> Self {
@@ -127,6 +141,7 @@ impl Participation {
         mood: Mood,
         promise: DbTime,
         mutant: Option<Mutant>,
+        asks: &mut Asks<'_>,
     ) -> Handled {
         let arrival = match leg {
             Leg::Probe(_) => Arrival::Probe,
@@ -138,18 +153,46 @@ impl Participation {
         let verdict = mutant.map_or(verdict, |mutant| {
             mutant::decide(mutant, self.now.row, arrival)
         });
+        let acts_now = matches!(mood, Mood::Well | Mood::ErrsAfter);
+        let ruling = match verdict {
+            Verdict::RunAction if acts_now => asks(Direction::Forward),
+            Verdict::RunCompensation if acts_now => asks(Direction::Backward),
+            _ => Ruling::Happens,
+        };
+        let ruled = match ruling {
+            Ruling::Happens => mood,
+            Ruling::Fails => Mood::Fails,
+            Ruling::NotYet => Mood::NotYet,
+        };
         let pending = Answer::Pending { until: promise };
+        let handled = self.treat(verdict, attempt, ruled, pending, mutant, asks);
+        Handled {
+            // what is refused anyway is no fault
+            minded: handled.minded && ruled == mood,
+            ..handled
+        }
+    }
+
+    fn treat(
+        &mut self,
+        verdict: Verdict,
+        attempt: u32,
+        mood: Mood,
+        pending: Answer,
+        mutant: Option<Mutant>,
+        asks: &mut Asks<'_>,
+    ) -> Handled {
         match (verdict, mood) {
             (Verdict::RunAction | Verdict::RunCompensation | Verdict::Close(_), Mood::NotYet) => {
                 return Handled::minded(Answer::Transient);
             }
             (Verdict::RunAction, Mood::Calls | Mood::CallsTwice | Mood::Forgets) => {
                 self.now.row.act = Act::Pending(Pending::Called);
-                return self.calls(attempt, mood, pending, mutant);
+                return self.calls(attempt, mood, pending, mutant, asks);
             }
             (Verdict::RunCompensation, Mood::Calls | Mood::CallsTwice) => {
                 self.now.row.comp = Comp::Pending;
-                return self.calls(attempt, mood, pending, mutant);
+                return self.calls(attempt, mood, pending, mutant, asks);
             }
             _ => {}
         }
@@ -167,8 +210,7 @@ impl Participation {
                 Answer::Done
             }
             Verdict::RunCompensation if mood == Mood::Fails => {
-                let reason = "CLOSED".to_owned();
-                return Handled::minded(Answer::CannotUndo { reason });
+                return Handled::minded(closed());
             }
             Verdict::RunCompensation => {
                 self.now.row.comp = Comp::Done;
@@ -243,11 +285,12 @@ impl Participation {
         mood: Mood,
         pending: Answer,
         mutant: Option<Mutant>,
+        asks: &mut Asks<'_>,
     ) -> Handled {
         self.called = attempt;
         let made = mood != Mood::Calls;
-        if made {
-            self.acts();
+        if made && !self.acts(asks) {
+            return Handled::answer(pending); // it is refused, whoever calls
         }
         // what the external system no longer knows is looked up, and left to people
         let again = mood != Mood::Forgets || mutant == Some(Mutant::CallsAfterForgotten);
@@ -258,29 +301,65 @@ impl Participation {
         }
     }
 
-    /// The external system does what the row has in mind.
-    fn acts(&mut self) {
-        if self.now.row.comp == Comp::Pending {
-            self.now.undone += 1;
+    /// The external system does what the row has in mind; false: it is refused.
+    fn acts(&mut self, asks: &mut Asks<'_>) -> bool {
+        let back = self.now.row.comp == Comp::Pending;
+        let (direction, times) = if back {
+            (Direction::Backward, &mut self.now.undone)
         } else {
-            self.now.done += 1;
-        }
+            (Direction::Forward, &mut self.now.done)
+        };
+        let happens = asks(direction) == Ruling::Happens;
+        *times += u8::from(happens);
+        happens
     }
 
     /// The external system has answered: the outcome is written, and what waited for it is done.
-    pub(crate) fn settle(&mut self, step: usize, made: bool) -> (Leg, u32, Answer) {
-        if self.now.row.act != Act::Done {
-            self.now.row.act = Act::Done;
-            self.now.done += u8::from(!made);
+    pub(crate) fn settle(
+        &mut self,
+        step: usize,
+        made: bool,
+        asks: &mut Asks<'_>,
+    ) -> (Leg, u32, Answer) {
+        let is_undo = self.now.row.act == Act::Done;
+        if !is_undo {
+            let ruling = if made {
+                Ruling::Happens
+            } else {
+                asks(Direction::Forward)
+            };
+            self.now.done += u8::from(!made && ruling == Ruling::Happens);
+            let answer = self.settled(ruling);
             if self.now.row.comp != Comp::Pending {
-                return (Leg::Action(step), self.called, Answer::Done);
+                return (Leg::Action(step), self.called, answer);
+            }
+            if ruling != Ruling::Happens {
+                self.now.row.comp = Comp::Done;
+                return (Leg::Undo(step), self.called, Answer::UndoneEmpty);
+            }
+        }
+        if !(is_undo && made) {
+            if asks(Direction::Backward) != Ruling::Happens {
+                self.now.row.comp = Comp::None;
+                return (Leg::Undo(step), self.called, closed());
             }
             self.now.undone += 1;
-        } else {
-            self.now.undone += u8::from(!made);
         }
         self.now.row.comp = Comp::Done;
         (Leg::Undo(step), self.called, Answer::Undone)
+    }
+
+    /// What is stored of an action that was out, and answered.
+    fn settled(&mut self, ruling: Ruling) -> Answer {
+        let is_wanted_back = self.now.row.comp == Comp::Pending;
+        let (act, answer) = match ruling {
+            Ruling::Happens => (Act::Done, Answer::Done),
+            Ruling::NotYet if !is_wanted_back => (Act::None, Answer::Transient),
+            Ruling::Fails | Ruling::NotYet => (Act::Failed, failed()),
+        };
+        self.now.row.act = act;
+        self.now.failed = act == Act::Failed;
+        answer
     }
 
     /// The effect happened, and the guard's row is not there.
@@ -309,5 +388,11 @@ fn failed() -> Answer {
     Answer::Failed {
         reason: "REFUSED".to_owned(),
         detail: String::new(),
+    }
+}
+
+fn closed() -> Answer {
+    Answer::CannotUndo {
+        reason: "CLOSED".to_owned(),
     }
 }

@@ -5,9 +5,9 @@ use crate::moment::{Event, Moment};
 use crate::schedule::Schedule;
 
 /// Transitions of each leg, after the faults have stopped, at the most.
-const QUIET_MAX: usize = 50;
+pub(crate) const QUIET_MAX: usize = 50;
 /// One event in so many is a fault, as long as there are any left.
-const FAULT_EVERY: u64 = 4;
+pub(crate) const FAULT_EVERY: u64 = 4;
 
 /// A long run whose schedule and faults are drawn; its seed gives the same run again.
 #[derive(Debug, Clone)]
@@ -84,7 +84,7 @@ impl Explorer {
 }
 
 /// SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014).
-struct Draw(u64);
+pub(crate) struct Draw(pub(crate) u64);
 
 impl Draw {
     fn next(&mut self) -> u64 {
@@ -95,11 +95,11 @@ impl Draw {
         mixed ^ (mixed >> 31)
     }
 
-    fn below(&mut self, limit: u64) -> u64 {
+    pub(crate) fn below(&mut self, limit: u64) -> u64 {
         self.next() % limit
     }
 
-    fn of<T: Copy>(&mut self, choices: &[T]) -> Option<T> {
+    pub(crate) fn of<T: Copy>(&mut self, choices: &[T]) -> Option<T> {
         let limit = u64::try_from(choices.len())
             .ok()
             .filter(|limit| *limit > 0)?;

@@ -36,7 +36,7 @@ impl Schedule {
         schedule
     }
 
-    fn word(&mut self, event: Event) -> String {
+    pub(crate) fn word(&mut self, event: Event) -> String {
         match event {
             Event::Arrives(at) => format!("a{at}"),
             Event::TimePasses => "t".to_owned(),

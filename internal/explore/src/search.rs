@@ -12,7 +12,7 @@ use crate::schedule::Schedule;
 
 /// Moments of one search at the most: some 200 bytes each, and 1,000 while one waits to be
 /// looked at.
-const MOMENTS_MAX: usize = 6_000_000;
+pub(crate) const MOMENTS_MAX: usize = 6_000_000;
 
 /// What is searched for.
 #[derive(Debug)]
@@ -88,16 +88,20 @@ pub(crate) struct Node {
 }
 
 /// By length of the schedule, so that the shortest come first.
-#[derive(Debug, Default)]
-struct Queue(BTreeMap<u32, VecDeque<(u32, Moment)>>);
+#[derive(Debug)]
+pub(crate) struct Queue<M>(BTreeMap<u32, VecDeque<(u32, M)>>);
 
-impl Queue {
-    fn push(&mut self, length: u32, at: u32, moment: Moment) {
+impl<M> Queue<M> {
+    pub(crate) fn new() -> Self {
+        Self(BTreeMap::new())
+    }
+
+    pub(crate) fn push(&mut self, length: u32, at: u32, moment: M) {
         let of_length = self.0.entry(length).or_default();
         of_length.push_back((at, moment));
     }
 
-    fn pop(&mut self) -> Option<(u32, Moment)> {
+    pub(crate) fn pop(&mut self) -> Option<(u32, M)> {
         let mut first = self.0.first_entry()?;
         let next = first.get_mut().pop_front();
         if first.get().is_empty() {
@@ -140,7 +144,7 @@ impl<'g> Search<'g> {
         let rules = self.goal.rules;
         // one queue for each number of faults spent: what needs fewer comes first
         let levels = 0..=self.goal.at_once;
-        let mut queues: Vec<Queue> = levels.map(|_| Queue::default()).collect();
+        let mut queues: Vec<Queue<Moment>> = levels.map(|_| Queue::new()).collect();
         for (spent, start) in starts {
             let at = self.root(spent, &start);
             queues[usize::from(spent)].push(0, at, start);
@@ -198,7 +202,13 @@ impl<'g> Search<'g> {
         at
     }
 
-    fn step(&mut self, at: u32, before: &Moment, event: Event, queue: &mut Queue) -> Option<u32> {
+    fn step(
+        &mut self,
+        at: u32,
+        before: &Moment,
+        event: Event,
+        queue: &mut Queue<Moment>,
+    ) -> Option<u32> {
         let Node {
             met, spent, length, ..
         } = self.nodes[at as usize];
@@ -312,27 +322,8 @@ impl<'g> Search<'g> {
 
     /// Moments from which no rest can be reached without a further fault.
     fn lassos(&mut self) {
-        let mut before: Vec<Vec<u32>> = vec![Vec::new(); self.nodes.len()];
-        for (from, to) in std::mem::take(&mut self.free) {
-            before[to as usize].push(from);
-        }
-        let mut ends = vec![false; self.nodes.len()];
-        let mut queue: VecDeque<u32> = VecDeque::new();
-        for (at, node) in self.nodes.iter().enumerate() {
-            if node.rests {
-                ends[at] = true;
-                queue.push_back(u32::try_from(at).expect("fewer moments than that"));
-            }
-        }
-        while let Some(at) = queue.pop_front() {
-            for from in std::mem::take(&mut before[at as usize]) {
-                if !std::mem::replace(&mut ends[from as usize], true) {
-                    queue.push_back(from);
-                }
-            }
-        }
-        if let Some(stuck) = ends.iter().position(|ends| !ends) {
-            let stuck = u32::try_from(stuck).expect("fewer moments than that");
+        let rests = self.nodes.iter().map(|node| node.rests).collect();
+        if let Some(stuck) = stuck(std::mem::take(&mut self.free), rests) {
             let violation = Violation {
                 invariant: Invariant::Liveness,
                 words: "from here it never comes to rest".to_owned(),
@@ -395,6 +386,26 @@ impl<'g> Search<'g> {
     pub(crate) fn states(&self) -> usize {
         self.nodes.len()
     }
+}
+
+/// The first moment from which no rest can be reached by steps without a fault: from, to.
+pub(crate) fn stuck(free: Vec<(u32, u32)>, rests: Vec<bool>) -> Option<u32> {
+    let number = |at: usize| u32::try_from(at).expect("fewer moments than that");
+    let mut before: Vec<Vec<u32>> = vec![Vec::new(); rests.len()];
+    for (from, to) in free {
+        before[to as usize].push(from);
+    }
+    let at_rest = rests.iter().enumerate().filter(|(_, rests)| **rests);
+    let mut queue: VecDeque<u32> = at_rest.map(|(at, _)| number(at)).collect();
+    let mut ends = rests;
+    while let Some(at) = queue.pop_front() {
+        for from in std::mem::take(&mut before[at as usize]) {
+            if !std::mem::replace(&mut ends[from as usize], true) {
+                queue.push_back(from);
+            }
+        }
+    }
+    ends.iter().position(|ends| !ends).map(number)
 }
 
 /// Digest of the sequence of the saga's states, the last one included.

@@ -14,12 +14,14 @@ mod beyond;
 mod migration;
 mod mutants;
 mod pages;
+mod pair;
 mod replay;
 mod seen;
 
 pub use beyond::{World, beyond};
 pub use migration::migration;
 pub use mutants::mutants;
+pub use pair::pair_of;
 pub use palinode_explore::Mutant;
 pub use replay::{RandomOptions, ReplayOptions, random, replay};
 pub use seen::seen;

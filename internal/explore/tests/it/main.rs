@@ -15,6 +15,7 @@ mod drawn;
 mod kit;
 mod reduction;
 mod scenarios;
+mod shared;
 
 macro_rules! messages {
     ($($name:ident)*) => {$(

@@ -1,6 +1,7 @@
 use std::fmt::Write;
 
 use super::*;
+use crate::Hold;
 
 /// Where the table stands for readers; `WRITE_DOCS=1` writes it anew.
 const PAGE: &str = concat!(
@@ -22,6 +23,7 @@ struct Scene {
     title: &'static str,
     step: usize,
     goes_back: bool,
+    held: bool,
     /// The other steps.
     others: [StepState; 6],
 }
@@ -38,24 +40,42 @@ fn scenes() -> Vec<Scene> {
             title: "A compensatable step, going forward",
             step: RESERVE,
             goes_back: false,
+            held: false,
             others: [done(), idle(), idle(), idle(), idle(), idle()],
         },
         Scene {
             title: "A compensatable step, going back",
             step: RESERVE,
             goes_back: true,
+            held: false,
+            others: [done(), idle(), failed(), idle(), idle(), idle()],
+        },
+        Scene {
+            title: "A compensatable step, going forward, held by a breaker",
+            step: RESERVE,
+            goes_back: false,
+            held: true,
+            others: [done(), idle(), idle(), idle(), idle(), idle()],
+        },
+        Scene {
+            title: "A compensatable step, going back, held by a breaker",
+            step: RESERVE,
+            goes_back: true,
+            held: true,
             others: [done(), idle(), failed(), idle(), idle(), idle()],
         },
         Scene {
             title: "The pivot",
             step: SHIP,
             goes_back: false,
+            held: false,
             others: [done(), done(), done(), idle(), idle(), idle()],
         },
         Scene {
             title: "A retriable step",
             step: COMMIT,
             goes_back: false,
+            held: false,
             others: [done(), done(), done(), done(), idle(), idle()],
         },
     ]
@@ -83,58 +103,104 @@ fn states(scene: &Scene) -> Vec<StepState> {
         refused: false,
         reason: "GAVE_UP".to_owned(),
     };
-    let pivot = scene.step == SHIP;
-    let mut states = Vec::new();
-    if scene.goes_back {
-        states.extend([StepState::Sent(attempt), StepState::Undoing(undo)]);
-        states.extend([StepState::UndoBackoff(undo), stuck(Doing::Compensation)]);
-        states.extend([StepState::Undone, StepState::UndoneEmpty]);
-    } else {
-        states.extend([StepState::Sent(attempt), StepState::Backoff(attempt)]);
-        if pivot {
-            states.extend([
-                StepState::Probing(attempt),
-                StepState::ProbeBackoff(attempt),
-            ]);
-            states.push(stuck(Doing::Probe));
+    let resolving = |claim| {
+        StepState::Resolving(Resolve {
+            claim,
+            n: 2,
+            since: DbTime(95_000),
+            until: NOW,
+            out: true,
+            was_done: claim == Claim::Undone,
+        })
+    };
+    if scene.held {
+        return if scene.goes_back {
+            vec![StepState::Undoing(undo), StepState::UndoBackoff(undo)]
         } else {
-            states.push(stuck(Doing::Action));
-        }
-        states.push(StepState::Done);
+            let idle = StepState::Idle;
+            vec![idle, StepState::Sent(attempt), StepState::Backoff(attempt)]
+        };
+    }
+    if scene.goes_back {
+        return vec![
+            StepState::Sent(attempt),
+            StepState::Undoing(undo),
+            StepState::UndoBackoff(undo),
+            stuck(Doing::Compensation),
+            resolving(Claim::Undone),
+            StepState::Failed {
+                reason: "NO".to_owned(),
+                detail: String::new(),
+            },
+            StepState::Undone,
+            StepState::UndoneEmpty,
+            StepState::ByHand(Claim::Undone),
+        ];
+    }
+    let mut states = vec![StepState::Sent(attempt), StepState::Backoff(attempt)];
+    if scene.step == SHIP {
+        states.extend([
+            StepState::Probing(attempt),
+            StepState::ProbeBackoff(attempt),
+            stuck(Doing::Probe),
+            resolving(Claim::Done),
+            resolving(Claim::NotDone),
+        ]);
+    } else {
+        states.extend([stuck(Doing::Action), resolving(Claim::Done)]);
+    }
+    states.extend([StepState::Done, StepState::ByHand(Claim::Done)]);
+    if scene.step == COMMIT {
+        states.push(StepState::Waived);
     }
     states
 }
 
-fn inputs(scene: &Scene) -> Vec<(&'static str, Input)> {
-    let direction = if scene.goes_back {
-        Direction::Backward
-    } else {
-        Direction::Forward
-    };
+fn inputs(scene: &Scene) -> Vec<(String, Input)> {
     let until = DbTime(103_000);
     let reason = || "NO".to_owned();
     let refused = |refusal| Answer::Refused { refusal };
-    let answers = [
+    let forward = [
         ("`Done`", Answer::Done),
         ("`Failed`", failed()),
+        ("`NotDone`, to a probe", Answer::NotDone),
+    ];
+    let either = [
         ("`Pending`", Answer::Pending { until }),
         ("`Transient`", Answer::Transient),
         ("`Refused(closed)`", refused(Refusal::Closed)),
         ("`Refused(expired)`", refused(Refusal::Expired)),
         ("`Refused(mismatch)`", refused(Refusal::Mismatch)),
+    ];
+    let backward = [
         ("`Undone`", Answer::Undone),
         ("`UndoneEmpty`", Answer::UndoneEmpty),
         ("`CannotUndo`", Answer::CannotUndo { reason: reason() }),
-        ("`NotDone`", Answer::NotDone),
+        ("`NotDone`, to a probe of the undo", Answer::NotDone),
     ];
-    let reply = |(words, answer)| {
-        let input = Input::Reply {
-            step: scene.step,
-            direction,
-            attempt: 1,
-            answer,
-        };
-        (words, input)
+    let reply = |direction| {
+        move |(words, answer): (&str, Answer)| {
+            let about = match direction {
+                Direction::Forward => "the action",
+                Direction::Backward => "the compensation",
+            };
+            let either = matches!(
+                answer,
+                Answer::Pending { .. } | Answer::Transient | Answer::Refused { .. }
+            );
+            let words = if either {
+                format!("{words}, of {about}")
+            } else {
+                words.to_owned()
+            };
+            let input = Input::Reply {
+                step: scene.step,
+                direction,
+                attempt: 1,
+                answer,
+            };
+            (words, input)
+        }
     };
     let step = scene.step;
     let resolve = |claim| Verb::Resolve {
@@ -144,6 +210,7 @@ fn inputs(scene: &Scene) -> Vec<(&'static str, Input)> {
     };
     let verbs = [
         ("*pause*", Verb::Pause),
+        ("*resume*", Verb::Resume),
         ("*retry*", Verb::Retry),
         ("*cancel*", Verb::Cancel),
         ("*force compensate*", Verb::ForceCompensate),
@@ -157,9 +224,18 @@ fn inputs(scene: &Scene) -> Vec<(&'static str, Input)> {
         ),
         ("*abandon*", Verb::Abandon),
     ];
-    let verb = |(words, verb)| (words, Input::Verb { verb });
-    let mut inputs: Vec<_> = answers.into_iter().map(reply).collect();
-    inputs.push(("its timer", Input::Due));
+    let verb = |(words, verb): (&str, Verb)| (words.to_owned(), Input::Verb { verb });
+    let mut inputs = vec![("a start".to_owned(), Input::Start)];
+    let to_action = forward.into_iter().chain(either.clone());
+    inputs.extend(to_action.map(reply(Direction::Forward)));
+    let to_compensation = backward.into_iter().chain(either);
+    inputs.extend(to_compensation.map(reply(Direction::Backward)));
+    inputs.push(("its timer".to_owned(), Input::Due));
+    let breaker = |open| Input::Breaker { open };
+    inputs.push(("the breaker opens".to_owned(), breaker(true)));
+    inputs.push(("the breaker closes".to_owned(), breaker(false)));
+    let moved = Input::Migrate { from: 1, to: 2 };
+    inputs.push(("it comes from another version".to_owned(), moved));
     inputs.extend(verbs.into_iter().map(verb));
     inputs
 }
@@ -179,14 +255,17 @@ fn around(scene: &Scene, at: &StepState) -> State {
             detail: String::new(),
         });
     }
+    if scene.held {
+        state.hold = Some(Hold {
+            since: DbTime(95_000),
+            operator: false,
+            breaker: true,
+        });
+        return state;
+    }
     // what follows by itself: what rests needs attention, what is free goes on
-    let settled = next(
-        &plan,
-        &state,
-        &Input::Breaker { open: false },
-        DbTime(95_000),
-    );
-    settled.state
+    let closes = Input::Breaker { open: false };
+    next(&plan, &state, &closes, DbTime(95_000)).state
 }
 
 fn cell(scene: &Scene, before: &State, input: &Input) -> String {
@@ -243,6 +322,37 @@ fn status(status: Status) -> &'static str {
     }
 }
 
+/// Sagas that are not under way: not yet, or no more.
+fn at_rest() -> Vec<(&'static str, State)> {
+    let plan = plan();
+    let rest = |status, closed| State {
+        status,
+        closed,
+        cause: (status != Status::Completed).then_some(Cause::Cancelled),
+        ..State::new(&plan)
+    };
+    let attention = Status::NeedsAttention(Need::Backward);
+    let mut completed = rest(Status::Completed, None);
+    completed.steps.fill(StepState::Done);
+    let mut compensated = rest(Status::Compensated, None);
+    compensated.steps[0] = StepState::Undone;
+    compensated.steps[RESERVE] = StepState::Undone;
+    let mut abandoned = rest(attention, Some(Disposition::Abandoned));
+    abandoned.steps[RESERVE] = StepState::Stuck {
+        n: 1,
+        doing: Doing::Compensation,
+        was_done: true,
+        refused: true,
+        reason: "CLOSED".to_owned(),
+    };
+    vec![
+        ("new", State::new(&plan)),
+        ("completed", completed),
+        ("compensated", compensated),
+        ("abandoned", abandoned),
+    ]
+}
+
 #[test]
 fn the_table_in_the_documents_is_the_engines() {
     let mut page = HEAD.to_owned();
@@ -261,6 +371,20 @@ fn the_table_in_the_documents_is_the_engines() {
             }
             page.push('\n');
         }
+    }
+    let scene = &scenes()[0];
+    let sagas = at_rest();
+    write!(page, "\n## A saga that is not under way\n\n| input |").unwrap();
+    for (words, _) in &sagas {
+        write!(page, " {words} |").unwrap();
+    }
+    writeln!(page, "\n|---|{}", "---|".repeat(sagas.len())).unwrap();
+    for (words, input) in inputs(scene) {
+        write!(page, "| {words} |").unwrap();
+        for (_, before) in &sagas {
+            write!(page, " {} |", cell(scene, before, &input)).unwrap();
+        }
+        page.push('\n');
     }
     if std::env::var_os("WRITE_DOCS").is_some() {
         std::fs::write(PAGE, &page).unwrap();
