@@ -3,6 +3,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use palinode_lab::atlas::{ExploreOptions, RandomOptions, ReplayOptions};
+use palinode_lab::bench::{self, AtRest};
 use palinode_lab::demo::{DemoOptions, Mode, Target};
 use palinode_lab::dev::DevOptions;
 use palinode_lab::local::LocalOptions;
@@ -19,7 +20,8 @@ use palinode_telemetry::{LogFormat, init_logs};
 use serde_json::json;
 
 use crate::line::{
-    self, At, Bulks, BulksCommand, Command, Demo, Dev, Lab, Migrate, Plan, Saga, Stack, Start, Verb,
+    self, At, Bench, Bulks, BulksCommand, Command, Demo, Dev, Lab, Migrate, Plan, Saga, Stack,
+    Start, Verb,
 };
 
 const PORT: u16 = 8080;
@@ -46,6 +48,14 @@ async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Plan(line) => return plan(&line),
         Command::Lab(Lab::Conform { plan, json }) => return Box::pin(conform(&plan, json)).await,
         Command::Lab(line) => return lab(&line),
+        Command::Bench(Bench::AtRest {
+            sagas,
+            in_flight,
+            json,
+        }) => {
+            let options = AtRest { sagas, in_flight };
+            Box::pin(bench::at_rest(options, json, &mut std::io::stdout())).await?;
+        }
         Command::Serve(_) => anyhow::bail!("serve has a runtime of its own"),
     }
     Ok(ExitCode::SUCCESS)
@@ -178,7 +188,11 @@ fn lab(line: &Lab) -> anyhow::Result<ExitCode> {
                 faults: line.faults,
                 json: line.json,
             };
-            atlas::random(&samples::plan(&line.plan)?, &options, &mut out)?
+            let plan = samples::plan(&line.plan)?;
+            match line.sagas {
+                Some(sagas) => atlas::random_crowd(&plan, sagas.into(), &options, &mut out)?,
+                None => atlas::random(&plan, &options, &mut out)?,
+            }
         }
         Lab::Conform { .. } => unreachable!("it has a database, and is run elsewhere"),
         Lab::Seen { json } => atlas::seen(&samples::plans()?, *json, &mut out)?,
@@ -216,6 +230,9 @@ fn explore(line: &line::Explore, out: &mut impl Write) -> anyhow::Result<bool> {
         json: line.json,
         dir: line.out.clone(),
     };
+    if let Some(with) = &line.with {
+        return atlas::pair_of([&plan, &samples::plan(with)?], &options, out);
+    }
     atlas::explore(&plan, &options, out)
 }
 

@@ -38,6 +38,31 @@ pub(crate) enum Command {
     /// Explore what can become of a plan
     #[command(subcommand)]
     Lab(Lab),
+    /// Measure
+    #[command(subcommand)]
+    Bench(Bench),
+}
+
+#[derive(Debug, Subcommand)]
+#[command(after_help = "Example:\n  palinode bench at-rest --json")]
+pub(crate) enum Bench {
+    /// How long an operator's questions take beside very many sagas, on a throw-away PostgreSQL
+    #[command(
+        after_help = "Example:\n  palinode bench at-rest --sagas 1000000 --in-flight 10000 --json"
+    )]
+    AtRest {
+        /// Sagas that have ended
+        #[arg(long, default_value_t = 1_000_000,
+              value_parser = clap::value_parser!(u32).range(1_000..=10_000_000))]
+        sagas: u32,
+        /// Sagas under way, of which a few need somebody to look
+        #[arg(long, default_value_t = 10_000,
+              value_parser = clap::value_parser!(u32).range(1_000..=1_000_000))]
+        in_flight: u32,
+        /// End with one JSON object on a line of its own
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -137,6 +162,7 @@ state, history, guard rows, messages and ledger are after each event what the si
   palinode lab explore parallel
   palinode lab explore place-order@1 --migrate-to place-order@2
   palinode lab explore place-order --world restored --faults 1
+  palinode lab explore place-order --with cancel-order
 
 Plans are those of this release and, for the lab only, `parallel`. The engine and the guard are
 those that run sagas; participants, broker, clock and crashes are simulated. Budgets are shortened
@@ -161,6 +187,10 @@ pub(crate) struct Explore {
     /// Move the saga to this plan wherever it fits, and go on from there
     #[arg(long, value_name = "PLAN", conflicts_with_all = ["out", "unreduced", "count", "world"])]
     pub(crate) migrate_to: Option<String>,
+    /// Together with a saga of this plan, on the same order, in every interleaving
+    #[arg(long, value_name = "PLAN",
+          conflicts_with_all = ["out", "unreduced", "count", "world", "migrate_to"])]
+    pub(crate) with: Option<String>,
     /// Without what makes the search small: a timer may also come before a message
     #[arg(long = "no-reduction")]
     pub(crate) unreduced: bool,
@@ -202,8 +232,9 @@ pub(crate) struct Replay {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Example:
+#[command(after_help = "Examples:
   palinode lab random place-order --seeds 10000 --faults 8
+  palinode lab random place-order --sagas 200 --seeds 100 --faults 400
 
 Each run takes any order of events and up to so many faults, and then has to come to rest. Its seed
 gives the same run again. Exit code 0 only when nothing is violated.")]
@@ -217,6 +248,9 @@ pub(crate) struct Random {
     /// The first seed; the others follow
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
+    /// So many sagas in each run, which want more of one product and one wallet than there is
+    #[arg(long, value_parser = clap::value_parser!(u16).range(2..=1_000))]
+    pub(crate) sagas: Option<u16>,
     /// Faults in a run, at the most
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(0..=1_000))]
     pub(crate) faults: u32,

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use crate::sagas::table;
 
 mod beyond;
+mod crowd;
 mod migration;
 mod mutants;
 mod pages;
@@ -19,6 +20,7 @@ mod replay;
 mod seen;
 
 pub use beyond::{World, beyond};
+pub use crowd::random_crowd;
 pub use migration::migration;
 pub use mutants::mutants;
 pub use pair::pair_of;

@@ -12,6 +12,7 @@
 
 pub mod atlas;
 mod backing;
+pub mod bench;
 pub mod conformance;
 pub mod demo;
 pub mod dev;

@@ -1,19 +1,14 @@
 //! How long operators wait when a million sagas are at rest: a database is filled, and each
 //! question is asked of the orchestrator over gRPC.
-//!
-//! `cargo run --release -p palinode-lab --example at_rest -- --sagas 1000000 --in-flight 10000`
-//!
-//! The last line is JSON: medians and worst cases in milliseconds.
 #![expect(
-    clippy::print_stdout,
     clippy::disallowed_methods,
-    reason = "a program that reports, with statements of its own"
+    reason = "fills the orchestrator's tables with statements of its own"
 )]
 
-use std::time::{Duration, Instant};
+use std::io::Write;
+use std::time::Duration;
 
-use anyhow::{Context as _, bail, ensure};
-use palinode_lab::{Backing, BackingOptions, KafkaChoice, Ports, Stack, StackOptions, Tracing};
+use anyhow::{Context as _, ensure};
 use palinode_orchestrator::{DescriptorSchema, place_order_2};
 use palinode_pb::saga::v1::act_on_saga_request::Verb;
 use palinode_pb::saga::v1::saga_service_client::SagaServiceClient;
@@ -26,13 +21,33 @@ use palinode_saga::{Answer, DbTime, Direction, Input, Plan, State, next};
 use palinode_testkit::Progress;
 use palinode_values::Clock;
 use sqlx::{Connection, PgConnection};
+use tokio::time::Instant;
+
+use crate::backing::{Backing, BackingOptions, KafkaChoice};
+use crate::prepare::migrate;
+use crate::stack::{Ports, Stack, StackOptions, Tracing};
 
 const PREFIX: &str = "rest";
 const ROUNDS: usize = 21;
 
-#[tokio::main]
-async fn main() -> anyhow::Result<()> {
-    let (sagas, in_flight) = arguments()?;
+/// What is measured.
+#[derive(Debug, Clone, Copy)]
+pub struct AtRest {
+    /// Sagas that have ended.
+    pub sagas: u32,
+    /// Sagas under way, at least 1,000; a few of them need somebody to look.
+    pub in_flight: u32,
+}
+
+/// Fills a throw-away database and measures how long each question of an operator takes.
+///
+/// Shape: a line for each question, with median and worst of 21 rounds in milliseconds; with `json`
+/// the last line is one JSON object.
+///
+/// # Errors
+/// The stack cannot be started, or does not answer; those of `out`.
+pub async fn at_rest(options: AtRest, json: bool, out: &mut impl Write) -> anyhow::Result<()> {
+    let (sagas, in_flight) = (i64::from(options.sagas), i64::from(options.in_flight));
     let backing = Backing::start(BackingOptions {
         database_url: None,
         data_dir: None,
@@ -41,7 +56,7 @@ async fn main() -> anyhow::Result<()> {
         progress: Progress::Stderr,
     })
     .await?;
-    palinode_lab::migrate(&backing.database_url, &backing.kafka, backing.partitions).await?;
+    migrate(&backing.database_url, &backing.kafka, backing.partitions).await?;
     let stack = Stack::start(StackOptions {
         database_url: backing.database_url.clone(),
         kafka: backing.kafka.clone(),
@@ -54,17 +69,21 @@ async fn main() -> anyhow::Result<()> {
         PgConnection::connect(&format!("{}/palinode_saga", backing.database_url)).await?;
     let began = Instant::now();
     fill(&mut database, sagas, in_flight).await?;
-    println!(
+    writeln!(
+        out,
         "{sagas} sagas at rest and {in_flight} in flight, written in {:.0} s",
         began.elapsed().as_secs_f64()
-    );
+    )?;
     let addresses = stack.addresses().iter();
     let mut addresses = addresses.filter(|(name, _)| *name == "orchestrator");
     let (_, address) = addresses.next().context("a stack has an orchestrator")?;
     let client = SagaServiceClient::new(palinode_rpc::channel(&address.to_string().parse()?));
     let measured = measure(client, &mut database).await?;
     for (name, median, worst) in &measured {
-        println!("{name:<24} median {median:>7.2} ms   worst {worst:>7.2} ms");
+        writeln!(
+            out,
+            "{name:<24} median {median:>7.2} ms   worst {worst:>7.2} ms"
+        )?;
     }
     let figures: serde_json::Map<_, _> = measured
         .iter()
@@ -73,29 +92,17 @@ async fn main() -> anyhow::Result<()> {
             ((*name).to_owned(), figure)
         })
         .collect();
-    println!(
-        "{}",
-        serde_json::json!({"sagas": sagas, "in_flight": in_flight, "rounds": ROUNDS, "calls": figures})
-    );
+    if json {
+        let line = serde_json::json!({
+            "bench": "at-rest", "sagas": sagas, "in_flight": in_flight, "rounds": ROUNDS,
+            "calls": figures,
+        });
+        writeln!(out, "{line}")?;
+    }
     database.close().await?;
     stack.stop().await?;
     backing.stop().await;
     Ok(())
-}
-
-fn arguments() -> anyhow::Result<(i64, i64)> {
-    let (mut sagas, mut in_flight) = (1_000_000, 10_000);
-    let mut arguments = std::env::args().skip(1);
-    while let Some(name) = arguments.next() {
-        let value = arguments.next().context("each option has a number")?;
-        match name.as_str() {
-            "--sagas" => sagas = value.parse()?,
-            "--in-flight" => in_flight = value.parse()?,
-            other => bail!("{other} is not known: --sagas N, --in-flight N"),
-        }
-    }
-    ensure!(in_flight >= 1_000, "at least 1000 in flight");
-    Ok((sagas, in_flight))
 }
 
 /// What the engine makes of a saga that hears this of its steps, as it is stored.
