@@ -12,6 +12,7 @@ use palinode_saga::{Plan, StepBuilder, secs, step};
 
 mod beyond;
 mod drawn;
+mod guide;
 mod kit;
 mod reduction;
 mod scenarios;

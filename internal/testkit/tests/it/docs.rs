@@ -128,3 +128,25 @@ fn the_plan_of_the_guide_is_the_one_that_is_explored() {
         "book_trip.rs and the guide differ"
     );
 }
+
+#[test]
+fn the_sample_of_the_guide_is_the_one_that_is_run() {
+    let read = |path: &str| fs::read_to_string(root().join(path)).unwrap();
+    let lines = |text: &str| -> String {
+        let lines = text.lines().map(str::trim);
+        lines
+            .filter(|line| !line.is_empty())
+            .collect::<Vec<_>>()
+            .join("\n")
+    };
+    let guide = read("docs/guides/test-a-plan.md");
+    let test = lines(&read("internal/explore/tests/it/guide.rs"));
+    let blocks = rust_blocks(&guide);
+    assert!(!blocks.is_empty(), "the guide shows a test");
+    for block in blocks {
+        assert!(
+            test.contains(&lines(block)),
+            "tests/it/guide.rs and the guide differ: {block}"
+        );
+    }
+}
