@@ -50,7 +50,8 @@ pub async fn park(tx: &mut Tx, parked: &[(&Received, String)]) -> Result<(), Err
 /// Locks the rows of `keys`, and makes those that are missing.
 ///
 /// Shape: `keys` are distinct and not empty; one row comes back for each, in the order of `keys`,
-/// and the database's time. Of an `expired` key the row is a blank, neither made nor locked. The caller holds no row yet of the tables that a handler locks.
+/// and the database's time. Of an `expired` key the row is a blank, neither made nor locked. The
+/// caller holds no row yet of the tables that a handler locks.
 ///
 /// New rows first, then the ones that are there, each in key order: who waits for a new row holds
 /// none that was there before, so two batches cannot wait for each other.
