@@ -104,7 +104,7 @@ fn cases(body: &Json, out: &mut impl Write) -> anyhow::Result<()> {
     });
     let heads = [
         "saga",
-        "order",
+        "key",
         "class",
         "since",
         "may help",
@@ -175,8 +175,8 @@ mod tests {
         cases(&body, &mut out).unwrap();
         assert_eq!(
             String::from_utf8(out).unwrap(),
-            "saga  order  class    since  may help  what is the matter\n\
-             0197  o-1    overdue  12:00  retry     it is late\n\
+            "saga  key  class    since  may help  what is the matter\n\
+             0197  o-1  overdue  12:00  retry     it is late\n\
              in all: 3 overdue\n"
         );
     }
