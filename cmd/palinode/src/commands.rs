@@ -46,8 +46,7 @@ async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Demo(line) => return Box::pin(demo(line)).await,
         Command::Saga(line) => return saga(line).await,
         Command::Plan(line) => return plan(&line),
-        Command::Lab(Lab::Conform { plan, json }) => return Box::pin(conform(&plan, json)).await,
-        Command::Lab(line) => return lab(&line),
+        Command::Lab(line) => return Box::pin(lab(&line)).await,
         Command::Bench(Bench::AtRest {
             sagas,
             in_flight,
@@ -168,8 +167,8 @@ fn plan(line: &Plan) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn lab(line: &Lab) -> anyhow::Result<ExitCode> {
-    let mut out = std::io::stdout().lock();
+async fn lab(line: &Lab) -> anyhow::Result<ExitCode> {
+    let mut out = std::io::stdout();
     let good = match line {
         Lab::Explore(line) => explore(line, &mut out)?,
         Lab::Replay(line) => {
@@ -194,16 +193,12 @@ fn lab(line: &Lab) -> anyhow::Result<ExitCode> {
                 None => atlas::random(&plan, &options, &mut out)?,
             }
         }
-        Lab::Conform { .. } => unreachable!("it has a database, and is run elsewhere"),
+        Lab::Conform { plan, json } => {
+            conformance::conform(&plans::plan(plan)?, *json, &mut out).await?
+        }
         Lab::Seen { json } => atlas::seen(&samples::plans()?, *json, &mut out)?,
         Lab::Mutants { only, json } => atlas::mutants(&samples::plans()?, *only, *json, &mut out)?,
     };
-    Ok(code(good))
-}
-
-async fn conform(plan: &str, json: bool) -> anyhow::Result<ExitCode> {
-    let plan = plans::plan(plan)?;
-    let good = conformance::conform(&plan, json, &mut std::io::stdout()).await?;
     Ok(code(good))
 }
 

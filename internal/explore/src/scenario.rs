@@ -252,7 +252,7 @@ impl List<'_> {
         let plan = self.plan;
         let ends = [("E1a", Fault::CrashBefore), ("E1b", Fault::HeardTwice)];
         let is_last = |leg: &Leg| match leg {
-            Leg::Action(step) => plan.followers(*step).next().is_none(),
+            Leg::Action(step) => plan.descendants(*step).is_empty(),
             Leg::Start | Leg::Probe(_) | Leg::Undo(_) | Leg::UndoProbe(_) => false,
         };
         if let Some(last) = legs(plan).into_iter().rfind(is_last) {
@@ -296,7 +296,7 @@ fn rollbacks(plan: &Plan) -> Vec<(usize, Vec<Leg>)> {
     let failing = (0..plan.steps().len())
         .filter(|step| plan.steps()[*step].action.is_some() && plan.may_fail(*step));
     let undos = |failed: usize| {
-        let later = descendants(plan, failed);
+        let later = plan.descendants(failed);
         let before = (0..plan.steps().len()).filter(move |step| {
             *step != failed
                 && !later.contains(step)
@@ -305,15 +305,6 @@ fn rollbacks(plan: &Plan) -> Vec<(usize, Vec<Leg>)> {
         before.map(Leg::Undo).collect()
     };
     failing.map(|failed| (failed, undos(failed))).collect()
-}
-
-fn descendants(plan: &Plan, step: usize) -> BTreeSet<usize> {
-    let mut found = BTreeSet::new();
-    let mut open = vec![step];
-    while let Some(of) = open.pop() {
-        open.extend(plan.followers(of).filter(|after| found.insert(*after)));
-    }
-    found
 }
 
 /// Reads what goes wrong: the id of a scenario, or faults joined by `+`; `none` is nothing.

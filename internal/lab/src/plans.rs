@@ -40,16 +40,22 @@ pub fn plans() -> anyhow::Result<Vec<Plan>> {
 /// There is none of that name; names those that there are.
 pub fn plan(name: &str) -> anyhow::Result<Plan> {
     let plans = plans()?;
-    let current = palinode_orchestrator::current_plans().get(name).copied();
-    let is_current = |plan: &Plan| current.is_none_or(|version| version == plan.version());
-    let named = plans
-        .iter()
-        .filter(|plan| plan.label() == name || (plan.name() == name && is_current(plan)));
-    let newest = named.max_by_key(|plan| plan.version()).cloned();
-    newest.with_context(|| {
+    let is_meant =
+        |plan: &&Plan| plan.label() == name || (plan.name() == name && is_current(plan, &plans));
+    plans.iter().find(is_meant).cloned().with_context(|| {
         let labels: Vec<String> = plans.iter().map(Plan::label).collect();
         format!("no plan is called {name}; there are: {}", labels.join(", "))
     })
+}
+
+/// Whether it is the version that new sagas run: the one that the release has made current, else
+/// the newest.
+fn is_current(plan: &Plan, plans: &[Plan]) -> bool {
+    let chosen = palinode_orchestrator::current_plans()
+        .get(plan.name())
+        .copied();
+    let named = plans.iter().filter(|other| other.name() == plan.name());
+    chosen.or_else(|| named.map(Plan::version).max()) == Some(plan.version())
 }
 
 /// Lists all plans.
@@ -58,14 +64,6 @@ pub fn plan(name: &str) -> anyhow::Result<Plan> {
 /// Those of `out`, and of [`plans`].
 pub fn list(out: &mut impl Write) -> anyhow::Result<()> {
     let plans = plans()?;
-    let chosen = palinode_orchestrator::current_plans();
-    let is_current = |plan: &Plan| match chosen.get(plan.name()) {
-        Some(version) => *version == plan.version(),
-        None => {
-            let others = plans.iter().filter(|other| other.name() == plan.name());
-            others.map(Plan::version).max() == Some(plan.version())
-        }
-    };
     let rows = plans.iter().map(|plan| {
         let pivot = plan
             .steps()
@@ -73,7 +71,12 @@ pub fn list(out: &mut impl Write) -> anyhow::Result<()> {
             .find(|step| step.kind == StepKind::Pivot);
         vec![
             plan.label(),
-            if is_current(plan) { "new sagas" } else { "" }.to_owned(),
+            if is_current(plan, &plans) {
+                "new sagas"
+            } else {
+                ""
+            }
+            .to_owned(),
             plan.steps().len().to_string(),
             pivot.map(|step| step.name.clone()).unwrap_or_default(),
             plan.input().to_owned(),

@@ -120,7 +120,7 @@ fn image(from: &Plan, to: &Plan, state: &State) -> Result<State, Unfit> {
         return Err(Unfit::Ended);
     }
     let mut steps = vec![StepState::Idle; to.steps().len()];
-    for (was, at) in from.steps().iter().zip(&state.steps) {
+    for (position_then, (was, at)) in from.steps().iter().zip(&state.steps).enumerate() {
         let step = || was.name.clone();
         if *at == StepState::Idle {
             continue;
@@ -135,10 +135,7 @@ fn image(from: &Plan, to: &Plan, state: &State) -> Result<State, Unfit> {
             return Err(Unfit::StepChanged { step: step() });
         }
         let by_hand = matches!(at, StepState::Waived | StepState::ByHand(Claim::Done));
-        let was_needed = from
-            .position(&was.name)
-            .is_some_and(|step| from.is_bound(step));
-        if by_hand && to.is_bound(position) && !was_needed {
+        if by_hand && to.is_bound(position) && !from.is_bound(position_then) {
             return Err(Unfit::OutputNeeded { step: step() });
         }
         steps[position] = at.clone();

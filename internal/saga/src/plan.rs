@@ -257,15 +257,6 @@ impl Plan {
         plan
     }
 
-    /// Positions of the steps that come directly after `step`.
-    pub fn followers(&self, step: usize) -> impl Iterator<Item = usize> + '_ {
-        self.steps
-            .iter()
-            .enumerate()
-            .filter(move |(_, s)| s.after.contains(&step))
-            .map(|(position, _)| position)
-    }
-
     /// Positions of all steps that come after `step`, directly or not.
     #[must_use]
     pub fn descendants(&self, step: usize) -> Vec<usize> {

@@ -30,6 +30,13 @@ struct Plans {
     chosen: BTreeMap<String, Arc<StoredPlan>>,
 }
 
+impl Plans {
+    fn version(&self, name: &str, version: u32) -> Option<Arc<StoredPlan>> {
+        let is_it = |p: &&Arc<StoredPlan>| p.plan.name() == name && p.plan.version() == version;
+        self.by_id.values().find(is_it).cloned()
+    }
+}
+
 /// Why the plans of this release cannot be run.
 #[derive(Debug, thiserror::Error)]
 pub enum RegistryError {
@@ -102,9 +109,7 @@ impl Registry {
     pub(crate) fn choose(&self, versions: &BTreeMap<String, u32>) -> Result<(), RegistryError> {
         let mut plans = self.plans.write().unwrap_or_else(PoisonError::into_inner);
         for (name, version) in versions {
-            let is_it =
-                |p: &&Arc<StoredPlan>| p.plan.name() == name && p.plan.version() == *version;
-            let Some(plan) = plans.by_id.values().find(is_it).cloned() else {
+            let Some(plan) = plans.version(name, *version) else {
                 let there: BTreeSet<String> =
                     plans.by_id.values().map(|p| p.plan.label()).collect();
                 let there = there.into_iter().collect::<Vec<_>>().join(", ");
@@ -129,8 +134,7 @@ impl Registry {
     /// That version of the plan, if it is loaded.
     pub(crate) fn version(&self, name: &str, version: u32) -> Option<Arc<StoredPlan>> {
         let plans = self.plans.read().unwrap_or_else(PoisonError::into_inner);
-        let is_it = |p: &&Arc<StoredPlan>| p.plan.name() == name && p.plan.version() == version;
-        plans.by_id.values().find(is_it).cloned()
+        plans.version(name, version)
     }
 
     /// The versions of the plan of that name that are loaded, in order.
