@@ -181,7 +181,7 @@ fn passed_by(plan: &Plan, steps: &[StepState]) -> Result<(), Unfit> {
 mod tests {
     use super::*;
     use crate::engine::{Answer, Command, Effect};
-    use crate::plan::{PlanBuilder, StepBuilder, step};
+    use crate::plan::{PlanBuilder, StepBuilder, output, step};
     use crate::{Cause, Direction, secs};
 
     #[derive(Clone, PartialEq, prost::Message)]
@@ -335,6 +335,31 @@ mod tests {
         let back = after(&two(), &state, 3, failed);
         let words: Vec<&str> = back.steps.iter().map(StepState::word).collect();
         assert_eq!(words, ["done", "done", "undoing", "failed"]);
+    }
+
+    #[test]
+    fn what_was_skipped_is_not_bound_by_another_version() {
+        let three = plan_input("order", 3)
+            .step(compensatable("reserve", []))
+            .step(
+                step("quote")
+                    .at("somebody")
+                    .after(["reserve"])
+                    .read_only::<Do>(),
+            )
+            .step(compensatable("charge", ["quote"]).bind("price", output("quote", "price")))
+            .build()
+            .unwrap();
+        let mut state = started(&two());
+        state.steps[0] = StepState::Done;
+        state.steps[1] = StepState::Waived;
+        let step = "quote".to_owned();
+        assert_eq!(
+            migrate(&two(), &three, &state, NOW),
+            Err(Unfit::OutputNeeded { step })
+        );
+        state.steps[1] = StepState::Done;
+        assert!(migrate(&two(), &three, &state, NOW).is_ok());
     }
 
     #[test]
