@@ -29,6 +29,8 @@ use inbox::Inbox;
 /// Records of one batch at the most: more make a transaction longer than the time it saves.
 const BATCH_MAX: usize = 500;
 const POLL: Duration = Duration::from_millis(100);
+/// Records that are announced together at the most.
+const INTAKE_MAX: usize = 500;
 /// How long the thread waits for room before it pauses the partitions: it has to go on polling,
 /// or the group takes it for dead.
 const ROOM_WAIT: Duration = Duration::from_secs(1);
@@ -186,7 +188,7 @@ impl Offsets {
             return;
         };
         for record in inbox::last_of_each_partition(handled) {
-            let (topic, partition) = (&record.topic, record.partition);
+            let (topic, partition) = (&*record.topic, record.partition);
             // refused when the partition is no longer ours: its new owner repeats the record
             if let Err(error) = client.store_offset(topic, partition, record.offset) {
                 tracing::debug!(%error, topic, partition, "an offset was not stored");
@@ -214,56 +216,96 @@ pub(crate) fn consumer_config(kafka: &Kafka) -> ClientConfig {
     config
 }
 
-/// Copies a message out of the client's memory.
-pub(crate) fn received(message: &BorrowedMessage<'_>) -> Received {
-    let headers = message.headers().map_or_else(Vec::new, |headers| {
-        headers
-            .iter()
-            .map(|header| {
-                let value = header.value.unwrap_or_default();
-                (header.key.to_owned(), Bytes::copy_from_slice(value))
-            })
-            .collect()
-    });
+/// Copies a message out of the client's memory; of a topic the name is kept once.
+pub(crate) fn received(message: &BorrowedMessage<'_>, topics: &mut Vec<Arc<str>>) -> Received {
+    let mut headers = Headers::default();
+    if let Some(borrowed) = message.headers() {
+        let sizes = borrowed.iter().map(|header| {
+            let value = header.value.map_or(0, <[u8]>::len);
+            Headers::size_of(header.key, value)
+        });
+        headers = Headers::with_capacity(sizes.sum());
+        for header in borrowed.iter() {
+            headers.push(header.key, header.value.unwrap_or_default());
+        }
+    }
     Received {
-        topic: message.topic().to_owned(),
+        topic: known(message.topic(), topics),
         partition: message.partition(),
         offset: message.offset(),
         key: Bytes::copy_from_slice(message.key().unwrap_or_default()),
         body: Bytes::copy_from_slice(message.payload().unwrap_or_default()),
-        headers: Headers(headers),
+        headers,
     }
+}
+
+/// The name as it is kept.
+fn known(name: &str, topics: &mut Vec<Arc<str>>) -> Arc<str> {
+    if let Some(topic) = topics.iter().find(|topic| &***topic == name) {
+        return Arc::clone(topic);
+    }
+    let topic: Arc<str> = Arc::from(name);
+    topics.push(Arc::clone(&topic));
+    topic
+}
+
+/// What the thread works with.
+struct Intake<'a> {
+    client: &'a BaseConsumer<Context>,
+    inbox: &'a Inbox,
+    topics: Vec<Arc<str>>,
 }
 
 fn poll_until_stopped(client: &BaseConsumer<Context>, inbox: &Inbox) {
+    let mut intake = Intake {
+        client,
+        inbox,
+        topics: Vec::new(),
+    };
     while !inbox.is_stopped() {
         if !inbox.wait_for_room(ROOM_WAIT) {
-            poll_paused(client, inbox);
+            intake.poll_paused();
         }
-        take(client, inbox, POLL);
+        intake.take(POLL);
     }
 }
 
-/// The handler is slow or its database is away: no new records, but signs of life to the group.
-fn poll_paused(client: &BaseConsumer<Context>, inbox: &Inbox) {
-    while !inbox.is_stopped() && !inbox.wait_for_room(POLL) {
-        // each time, for what was assigned meanwhile
-        if let Err(error) = client.assignment().and_then(|all| client.pause(&all)) {
-            tracing::warn!(%error, "partitions cannot be paused");
+impl Intake<'_> {
+    /// The handler is slow or its database is away: no new records, but signs of life to the group.
+    fn poll_paused(&mut self) {
+        let client = self.client;
+        while !self.inbox.is_stopped() && !self.inbox.wait_for_room(POLL) {
+            // each time, for what was assigned meanwhile
+            if let Err(error) = client.assignment().and_then(|all| client.pause(&all)) {
+                tracing::warn!(%error, "partitions cannot be paused");
+            }
+            self.take(Duration::ZERO);
         }
-        take(client, inbox, Duration::ZERO);
+        if let Err(error) = client.assignment().and_then(|all| client.resume(&all)) {
+            tracing::warn!(%error, "partitions cannot be resumed");
+        }
     }
-    if let Err(error) = client.assignment().and_then(|all| client.resume(&all)) {
-        tracing::warn!(%error, "partitions cannot be resumed");
-    }
-}
 
-fn take(client: &BaseConsumer<Context>, inbox: &Inbox, wait: Duration) {
-    match client.poll(wait) {
-        Some(Ok(message)) => inbox.push(received(&message)),
-        Some(Err(error @ KafkaError::MessageConsumptionFatal(_))) => inbox.fail(error),
-        Some(Err(error)) => tracing::debug!(%error, "the consumer goes on"),
-        None => {}
+    /// Waits for a record, and takes all that are there by then.
+    fn take(&mut self, wait: Duration) {
+        if !self.poll(wait) {
+            return;
+        }
+        let mut count = 1;
+        while count < INTAKE_MAX && self.poll(Duration::ZERO) {
+            count += 1;
+        }
+        self.inbox.announce();
+    }
+
+    fn poll(&mut self, wait: Duration) -> bool {
+        match self.client.poll(wait) {
+            Some(Ok(message)) => self.inbox.push(received(&message, &mut self.topics)),
+            Some(Err(error @ KafkaError::MessageConsumptionFatal(_))) => self.inbox.fail(error),
+            Some(Err(error)) => tracing::debug!(%error, "the consumer goes on"),
+            None => return false,
+        }
+        true
     }
 }
 
@@ -312,7 +354,7 @@ impl ConsumerContext for Context {
         let gone: Vec<_> = gone
             .elements()
             .iter()
-            .map(|element| (element.topic().to_owned(), element.partition()))
+            .map(|element| (Arc::from(element.topic()), element.partition()))
             .collect();
         if client.assignment_lost() {
             // somebody else may have them already: give up what is in hand, commit nothing

@@ -1,6 +1,8 @@
 use std::borrow::Cow;
+use std::io::Write as _;
+use std::sync::Arc;
 
-use bytes::{Buf, BufMut, Bytes};
+use bytes::{BufMut, Bytes};
 use palinode_saga::Direction;
 use palinode_telemetry::TraceContext;
 use palinode_values::{EventId, SagaId, Timestamp};
@@ -55,7 +57,7 @@ pub struct SagaHeaders {
 #[derive(Debug, Clone)]
 pub struct Received {
     /// Topic it was read from, with its prefix.
-    pub topic: String,
+    pub topic: Arc<str>,
     /// Partition it was read from.
     pub partition: i32,
     /// Offset in the partition.
@@ -68,9 +70,13 @@ pub struct Received {
     pub headers: Headers,
 }
 
-/// Headers in the order in which they stand, names and values.
+/// Headers in the order in which they stand, names and values, in one piece of memory.
+///
+/// The stored form is what it holds: for each header two lengths (u8 of the name, u32 of the value,
+/// big endian) and the bytes. So writing a row, reading it and handing it to Kafka copies no header
+/// by itself.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Headers(pub Vec<(String, Bytes)>);
+pub struct Headers(Vec<u8>);
 
 /// A header that is missing or cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -91,14 +97,57 @@ pub enum HeaderError {
     Truncated,
 }
 
+/// Bytes of the two lengths before each header.
+const LENGTHS: usize = 5;
+/// Bytes of the headers of a command, with room for those that the relay adds.
+const HEADERS_USUAL: usize = 800;
+
 impl Headers {
+    /// No headers yet, with room for `bytes` of them.
+    #[must_use]
+    pub fn with_capacity(bytes: usize) -> Self {
+        Self(Vec::with_capacity(bytes))
+    }
+
+    /// What a header takes in the stored form, in bytes.
+    #[must_use]
+    pub fn size_of(name: &str, value: usize) -> usize {
+        LENGTHS + name.len() + value
+    }
+
+    /// Each header, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        let mut rest = self.0.as_slice();
+        std::iter::from_fn(move || {
+            let (name, value, behind) = split(rest)?;
+            rest = behind;
+            Some((std::str::from_utf8(name).unwrap_or_default(), value))
+        })
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.iter().count()
+    }
+
+    /// Their length in the stored form, in bytes.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.0.len()
+    }
+
     /// The value of the first header of that name.
     #[must_use]
-    pub fn get(&self, name: &str) -> Option<&Bytes> {
-        self.0
-            .iter()
-            .find(|(n, _)| n == name)
-            .map(|(_, value)| value)
+    pub fn get(&self, name: &str) -> Option<&[u8]> {
+        let mut rest = self.0.as_slice();
+        while let Some((of, value, behind)) = split(rest) {
+            if of == name.as_bytes() {
+                return Some(value);
+            }
+            rest = behind;
+        }
+        None
     }
 
     /// The value as text; `None` when it is missing or not UTF-8.
@@ -108,50 +157,61 @@ impl Headers {
             .and_then(|value| std::str::from_utf8(value).ok())
     }
 
-    /// Adds a header.
-    pub fn push(&mut self, name: &str, value: impl Into<Bytes>) {
-        self.0.push((name.to_owned(), value.into()));
+    /// Adds a header. Of a name only the first 255 bytes are kept.
+    pub fn push(&mut self, name: &str, value: impl AsRef<[u8]>) {
+        let (name, value) = (name.as_bytes(), value.as_ref());
+        let name = name.get(..255).unwrap_or(name);
+        self.0.put_u8(u8::try_from(name.len()).unwrap_or(u8::MAX));
+        self.0
+            .put_u32(u32::try_from(value.len()).unwrap_or(u32::MAX));
+        self.0.put_slice(name);
+        self.0.put_slice(value);
     }
 
-    /// The stored form: for each header two lengths (u8 of the name, u32 of the value, big endian)
-    /// and the bytes.
+    /// Adds a header whose value is shown as text.
+    pub fn push_shown(&mut self, name: &str, value: impl std::fmt::Display) {
+        let start = self.0.len();
+        self.push(name, []);
+        let before = self.0.len();
+        // writing into memory does not fail
+        write!(self.0, "{value}").expect("memory takes it");
+        let length = u32::try_from(self.0.len() - before).unwrap_or(u32::MAX);
+        self.0[start + 1..start + LENGTHS].copy_from_slice(&length.to_be_bytes());
+    }
+
+    /// The stored form.
     #[must_use]
-    pub fn encode(&self) -> Vec<u8> {
-        let size = self
-            .0
-            .iter()
-            .map(|(name, value)| 5 + name.len() + value.len())
-            .sum();
-        let mut out = Vec::with_capacity(size);
-        for (name, value) in &self.0 {
-            let name = name.as_bytes().get(..255).unwrap_or(name.as_bytes());
-            out.put_u8(u8::try_from(name.len()).unwrap_or(u8::MAX));
-            out.put_u32(u32::try_from(value.len()).unwrap_or(u32::MAX));
-            out.put_slice(name);
-            out.put_slice(value);
-        }
-        out
+    pub fn encode(&self) -> &[u8] {
+        &self.0
     }
 
-    /// Reads the stored form.
+    /// The stored form, given away.
+    #[must_use]
+    pub fn into_encoded(self) -> Vec<u8> {
+        self.0
+    }
+
+    /// Takes the stored form.
     ///
     /// # Errors
     /// `Truncated`.
-    pub fn decode(mut stored: Bytes) -> Result<Self, HeaderError> {
-        let mut headers = Vec::new();
-        while stored.has_remaining() {
-            if stored.remaining() < 5 {
-                return Err(HeaderError::Truncated);
-            }
-            let (name, value) = (usize::from(stored.get_u8()), stored.get_u32() as usize);
-            if stored.remaining() < name + value {
-                return Err(HeaderError::Truncated);
-            }
-            let name = String::from_utf8_lossy(&stored.split_to(name)).into_owned();
-            headers.push((name, stored.split_to(value)));
+    pub fn decode(stored: impl Into<Vec<u8>>) -> Result<Self, HeaderError> {
+        let stored = stored.into();
+        let mut rest = stored.as_slice();
+        while !rest.is_empty() {
+            (_, _, rest) = split(rest).ok_or(HeaderError::Truncated)?;
         }
-        Ok(Self(headers))
+        Ok(Self(stored))
     }
+}
+
+/// Name and value of the first header, and what is behind it.
+fn split(stored: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
+    let (lengths, rest) = stored.split_first_chunk::<LENGTHS>()?;
+    let [name, value @ ..] = *lengths;
+    let (name, rest) = rest.split_at_checked(usize::from(name))?;
+    let (value, rest) = rest.split_at_checked(u32::from_be_bytes(value) as usize)?;
+    Some((name, value, rest))
 }
 
 impl Record {
@@ -159,12 +219,12 @@ impl Record {
     /// columns: `ce_id`, `id`, `ce_time`, `ce_subject` and the trace context.
     #[must_use]
     pub fn fixed_headers(&self, service: &str) -> Headers {
-        let mut headers = Headers(Vec::with_capacity(14));
-        headers.push("ce_type", self.kind.as_bytes().to_vec());
-        headers.push("ce_source", format!("/palinode/{service}"));
-        headers.push("ce_specversion", Bytes::from_static(b"1.0"));
-        headers.push("ce_dataschema", format!("proto:{}", self.kind));
-        headers.push("content-type", Bytes::from_static(b"application/protobuf"));
+        let mut headers = Headers::with_capacity(HEADERS_USUAL);
+        headers.push("ce_type", self.kind.as_bytes());
+        headers.push_shown("ce_source", format_args!("/palinode/{service}"));
+        headers.push("ce_specversion", "1.0");
+        headers.push_shown("ce_dataschema", format_args!("proto:{}", self.kind));
+        headers.push("content-type", "application/protobuf");
         if let Some(saga) = &self.saga {
             saga.write(&mut headers);
         }
@@ -175,9 +235,9 @@ impl Record {
 impl SagaHeaders {
     fn write(&self, headers: &mut Headers) {
         headers.push("saga-id", self.saga_id.key());
-        headers.push("saga-plan", self.plan.clone());
-        headers.push("saga-plan-hash", self.plan_hash.clone());
-        headers.push("saga-step", self.step.clone());
+        headers.push("saga-plan", &self.plan);
+        headers.push("saga-plan-hash", &self.plan_hash);
+        headers.push("saga-step", &self.step);
         headers.push("saga-direction", self.direction.as_str());
         if self.probe {
             headers.push("saga-probe", "true");
@@ -185,8 +245,8 @@ impl SagaHeaders {
         if self.may_fail {
             headers.push("saga-may-fail", "true");
         }
-        headers.push("saga-attempt", self.attempt.to_string());
-        headers.push("saga-seq", self.seq.to_string());
+        headers.push_shown("saga-attempt", self.attempt);
+        headers.push_shown("saga-seq", self.seq);
         if let Some(deadline) = self.deadline {
             headers.push("saga-deadline", deadline.to_rfc3339());
         }
@@ -340,10 +400,27 @@ mod tests {
         fn headers_survive_the_stored_form(
             pairs in prop::collection::vec(("[a-z_-]{1,40}", prop::collection::vec(any::<u8>(), 0..50)), 0..20)
         ) {
-            let headers = Headers(
-                pairs.into_iter().map(|(name, value)| (name, Bytes::from(value))).collect());
-            let stored = Bytes::from(headers.encode());
-            prop_assert_eq!(Headers::decode(stored), Ok(headers));
+            let mut headers = Headers::default();
+            for (name, value) in &pairs {
+                headers.push(name, value);
+            }
+            let read = Headers::decode(headers.encode()).unwrap();
+            let read: Vec<_> = read.iter().map(|(n, v)| (n.to_owned(), v.to_vec())).collect();
+            prop_assert_eq!(&read, &pairs);
+            for (name, value) in &pairs {
+                let first = pairs.iter().find(|(n, _)| n == name).map(|(_, v)| v);
+                prop_assert_eq!(headers.get(name), first.map(Vec::as_slice), "{:?}", value);
+            }
+        }
+
+        #[test]
+        fn headers_that_are_cut_off_are_refused(cut in 1..30_usize) {
+            let mut headers = Headers::default();
+            headers.push("name", "a value");
+            headers.push_shown("count", 7);
+            let stored = &headers.encode()[..headers.size() - cut.min(headers.size() - 1)];
+            let whole = stored.len() == LENGTHS + "namea value".len();
+            prop_assert_eq!(Headers::decode(stored).is_err(), !whole);
         }
     }
 }

@@ -288,8 +288,7 @@ impl std::fmt::Debug for Generation {
 
 impl Outgoing {
     fn size(&self) -> usize {
-        let headers: usize = self.headers.0.iter().map(|(n, v)| n.len() + v.len()).sum();
-        self.key.len() + self.body.len() + headers
+        self.key.len() + self.body.len() + self.headers.size()
     }
 }
 
@@ -298,15 +297,13 @@ fn lock(slab: &Mutex<Slab>) -> MutexGuard<'_, Slab> {
 }
 
 fn native_headers(headers: &Headers) -> OwnedHeaders {
-    headers.0.iter().fold(
-        OwnedHeaders::new_with_capacity(headers.0.len()),
-        |native, (name, value)| {
-            native.insert(Header {
-                key: name,
-                value: Some(value.as_ref()),
-            })
-        },
-    )
+    let native = OwnedHeaders::new_with_capacity(headers.count());
+    headers.iter().fold(native, |native, (key, value)| {
+        native.insert(Header {
+            key,
+            value: Some(value),
+        })
+    })
 }
 
 struct Context {

@@ -88,7 +88,8 @@ impl<'a> Columns<'a> {
         self.traceparents.push(record.trace.traceparent());
         self.tracestates.push(record.trace.tracestate.as_deref());
         self.baggages.push(record.trace.baggage.as_deref());
-        self.headers.push(record.fixed_headers(service).encode());
+        self.headers
+            .push(record.fixed_headers(service).into_encoded());
         self.payloads.push(&record.body);
     }
 

@@ -147,7 +147,7 @@ impl<H: Handler> Participant<H> {
                 Ok(command) => commands.push(command),
                 Err(error) => {
                     tracing::warn!(
-                        topic = record.topic,
+                        topic = &*record.topic,
                         partition = record.partition,
                         offset = record.offset,
                         error,

@@ -19,12 +19,11 @@ pub(crate) struct Owed {
 impl Owed {
     /// The stored form of `command`.
     pub(crate) fn keep(command: &Received, trace: &TraceContext, how: guard::Pending) -> Bytes {
-        let saga = command
-            .headers
-            .0
-            .iter()
-            .filter(|(name, _)| name.starts_with("saga-"));
-        let mut headers = Headers(saga.cloned().collect());
+        let mut headers = Headers::with_capacity(command.headers.size());
+        let of_saga = |(name, _): &(&str, &[u8])| name.starts_with("saga-");
+        for (name, value) in command.headers.iter().filter(of_saga) {
+            headers.push(name, value);
+        }
         let fields = [
             Some(trace.traceparent()),
             trace.tracestate.as_deref().map(str::to_owned),
@@ -42,12 +41,12 @@ impl Owed {
                 guard::Pending::Called => "called",
             },
         );
-        headers.encode().into()
+        headers.into_encoded().into()
     }
 
     /// Reads the stored form.
     pub(crate) fn read(stored: &Bytes) -> Result<Self, HeaderError> {
-        let headers = Headers::decode(stored.clone())?;
+        let headers = Headers::decode(stored.as_ref())?;
         let [parent, state, baggage] = TRACE.map(|name| headers.text(name));
         let how = match headers.text(HOW) {
             Some("queued") => guard::Pending::Queued,

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use palinode_messaging::{Record, SagaHeaders, creation_span, saga_attributes};
 use palinode_telemetry::{Finished, Kind, Link, TraceContext, Tracer, names};
 use palinode_values::Timestamp;
@@ -6,7 +8,7 @@ use palinode_values::Timestamp;
 #[derive(Debug)]
 pub(crate) struct Processed {
     /// Topic it was read from, with its prefix.
-    pub(crate) topic: String,
+    pub(crate) topic: Arc<str>,
     pub(crate) message: String,
     pub(crate) saga: SagaHeaders,
     /// The span's own context.
@@ -51,7 +53,7 @@ fn process(command: Processed, count: &str, (start, end): (Timestamp, Timestamp)
         (names::GUARD_RESULT, command.result.to_owned()),
         (names::MESSAGING_SYSTEM, "kafka".to_owned()),
         (names::MESSAGING_OPERATION, "process".to_owned()),
-        (names::MESSAGING_DESTINATION, command.topic.clone()),
+        (names::MESSAGING_DESTINATION, command.topic.to_string()),
         (names::MESSAGING_MESSAGE_ID, command.message),
         (
             names::MESSAGING_CONVERSATION_ID,

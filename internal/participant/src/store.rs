@@ -19,11 +19,11 @@ pub async fn park(tx: &mut Tx, parked: &[(&Received, String)]) -> Result<(), Err
     if parked.is_empty() {
         return Ok(());
     }
-    let topics: Vec<_> = parked.iter().map(|(r, _)| r.topic.clone()).collect();
+    let topics: Vec<_> = parked.iter().map(|(r, _)| r.topic.to_string()).collect();
     let partitions: Vec<_> = parked.iter().map(|(r, _)| r.partition).collect();
     let offsets: Vec<_> = parked.iter().map(|(r, _)| r.offset).collect();
     let keys: Vec<_> = parked.iter().map(|(r, _)| r.key.to_vec()).collect();
-    let headers: Vec<_> = parked.iter().map(|(r, _)| r.headers.encode()).collect();
+    let headers: Vec<_> = parked.iter().map(|(r, _)| r.headers.encode().to_vec()).collect();
     let payloads: Vec<_> = parked.iter().map(|(r, _)| r.body.to_vec()).collect();
     let errors: Vec<_> = parked
         .iter()

@@ -199,12 +199,13 @@ impl Page {
 
 /// The headers of the record: those that were stored, and those that come from columns.
 fn headers(row: &Row) -> Result<Headers, palinode_messaging::HeaderError> {
-    let mut headers = Headers::decode(Bytes::copy_from_slice(&row.headers))?;
-    let event_id = Bytes::from(row.event_id.hyphenated().to_string());
-    headers.push("ce_id", event_id.clone());
-    headers.push("id", event_id);
-    headers.push("ce_time", row.created_at.to_rfc3339());
-    headers.push("ce_subject", row.key.clone());
+    let mut headers = Headers::decode(row.headers.as_slice())?;
+    let mut event_id = uuid::Uuid::encode_buffer();
+    let event_id = row.event_id.hyphenated().encode_lower(&mut event_id);
+    headers.push("ce_id", &*event_id);
+    headers.push("id", &*event_id);
+    headers.push_shown("ce_time", row.created_at.to_rfc3339());
+    headers.push("ce_subject", &row.key);
     let context = [
         ("traceparent", &row.traceparent),
         ("tracestate", &row.tracestate),
@@ -212,7 +213,7 @@ fn headers(row: &Row) -> Result<Headers, palinode_messaging::HeaderError> {
     ];
     for (name, value) in context {
         if let Some(value) = value {
-            headers.push(name, value.clone());
+            headers.push(name, value);
         }
     }
     Ok(headers)

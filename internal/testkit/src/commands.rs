@@ -78,7 +78,7 @@ impl Saga {
         let mut headers = record.fixed_headers("orchestrator");
         headers.push("ce_id", event_id.to_string());
         Received {
-            topic: topic.name("test"),
+            topic: topic.name("test").into(),
             partition: 0,
             offset: self.clock.now().timestamp_micros(),
             key: record.key.into(),

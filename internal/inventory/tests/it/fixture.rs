@@ -88,7 +88,7 @@ impl Fixture {
         .await
         .unwrap();
         let kind = |headers: Vec<u8>| {
-            let headers = Headers::decode(headers.into()).unwrap();
+            let headers = Headers::decode(headers).unwrap();
             headers
                 .text("ce_type")
                 .unwrap()
@@ -218,7 +218,7 @@ impl Order {
         let mut headers = record.fixed_headers("orchestrator");
         headers.push("ce_id", event_id.to_string());
         Received {
-            topic: "palinode.inventory.commands".to_owned(),
+            topic: "palinode.inventory.commands".into(),
             partition: 0,
             offset: clock.now().timestamp_micros(),
             key: record.key.into(),

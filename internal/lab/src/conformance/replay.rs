@@ -133,7 +133,7 @@ impl Replay {
         headers.push("ce_id", record.event_id.to_string());
         headers.push("traceparent", record.trace.traceparent());
         Received {
-            topic: topic.name(PREFIX),
+            topic: topic.name(PREFIX).into(),
             partition: 0,
             offset: 0,
             key: record.key.into(),
@@ -280,7 +280,7 @@ impl Replay {
     async fn sent(&self) -> anyhow::Result<Vec<UnderWay>> {
         let events = Topic::ORCHESTRATOR_EVENTS.name(PREFIX);
         let mut records = drain(&self.sagas).await?;
-        records.retain(|record| record.topic != events);
+        records.retain(|record| *record.topic != *events);
         Ok(records.into_iter().map(UnderWay::ToParticipant).collect())
     }
 

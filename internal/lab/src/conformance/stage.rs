@@ -162,7 +162,7 @@ pub(super) async fn drain(db: &Db) -> anyhow::Result<Vec<Received>> {
             headers.push("ce_id", event.to_string());
             headers.push("traceparent", trace.unwrap_or_default());
             Ok(Received {
-                topic: topic.name(PREFIX),
+                topic: topic.name(PREFIX).into(),
                 partition: 0,
                 offset: 0,
                 key: key.into(),

@@ -124,7 +124,7 @@ impl<H: BatchHandler> Batches<'_, H> {
                 }
             }
         }
-        let (topic, partition, offset) = (&record.topic, record.partition, record.offset);
+        let (topic, partition, offset) = (&*record.topic, record.partition, record.offset);
         tracing::error!(topic, partition, offset, error, "a record is parked");
         let mut backoff = Backoff::default();
         loop {

@@ -1,5 +1,5 @@
 use std::collections::VecDeque;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rdkafka::error::KafkaError;
@@ -14,7 +14,7 @@ const QUEUED_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// How long a batch that was given up may take to let go.
 const GIVE_UP_WAIT: Duration = Duration::from_secs(1);
 
-pub(super) type Partition = (String, i32);
+pub(super) type Partition = (Arc<str>, i32);
 
 /// What stands between the consumer's thread and the loop that handles batches.
 #[derive(Debug)]
@@ -70,11 +70,15 @@ impl Inbox {
 
     // === the thread's side ===
 
+    /// Takes a record in; [`Inbox::announce`] tells of it.
     pub(super) fn push(&self, record: Received) {
         let mut state = self.lock();
         state.queued_bytes += size(&record);
         state.queue.push_back(record);
-        drop(state);
+    }
+
+    /// There may be records: one wake-up for all that came together.
+    pub(super) fn announce(&self) {
         self.ready.notify_one();
     }
 
@@ -217,10 +221,10 @@ pub(super) fn of(partitions: &[Partition], record: &Received) -> bool {
 fn partitions_of(batch: &[Received]) -> Vec<Partition> {
     last_of_each_partition(batch)
         .into_iter()
-        .map(|record| (record.topic.clone(), record.partition))
+        .map(|record| (Arc::clone(&record.topic), record.partition))
         .collect()
 }
 
 fn size(record: &Received) -> usize {
-    record.key.len() + record.body.len()
+    record.key.len() + record.body.len() + record.headers.size()
 }

@@ -52,7 +52,7 @@ impl Handler {
 
 fn record(offset: i64) -> Received {
     Received {
-        topic: "test".to_owned(),
+        topic: "test".into(),
         partition: 0,
         offset,
         key: Bytes::new(),
@@ -64,9 +64,7 @@ fn record(offset: i64) -> Received {
 /// Hands one batch of `count` records over; returns what the handler was asked.
 async fn run(count: i64, poison: &[i64]) -> Vec<Asked> {
     let inbox = Inbox::new();
-    for offset in 0..count {
-        inbox.push(record(offset));
-    }
+    (0..count).map(record).for_each(|record| inbox.push(record));
     let handler = Handler {
         poison: poison.to_vec(),
         last: count - 1,

@@ -65,7 +65,11 @@ impl Stack {
             partition: partition_of(key.as_bytes(), self.partitions),
             key: Bytes::copy_from_slice(key.as_bytes()),
             body: body.into(),
-            headers: Headers(vec![("ce_type".to_owned(), Bytes::from_static(b"test"))]),
+            headers: {
+                let mut headers = Headers::default();
+                headers.push("ce_type", "test");
+                headers
+            },
         }
     }
 

@@ -19,7 +19,7 @@ impl BatchHandler for InputsHandler {
                 Ok(Incoming::Start(start)) => inputs.starts.push(start),
                 Ok(Incoming::Reply(reply)) => inputs.replies.push(reply),
                 Err(error) => {
-                    tracing::error!(topic = record.topic, offset = record.offset, %error, "parked");
+                    tracing::error!(topic = &*record.topic, offset = record.offset, %error, "parked");
                     poison.push((record, error.to_string()));
                 }
             }

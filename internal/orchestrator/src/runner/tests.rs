@@ -123,7 +123,7 @@ impl World {
             .await
             .unwrap();
         let sent = rows.into_iter().map(|row| {
-            let headers = Headers::decode(row.headers.into()).unwrap();
+            let headers = Headers::decode(row.headers).unwrap();
             Sent {
                 kind: headers
                     .text("ce_type")

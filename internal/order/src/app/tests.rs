@@ -188,7 +188,7 @@ async fn an_order_is_written_with_everything_that_belongs_to_it() {
     let start = StartSaga::decode(&*row.payload).unwrap();
     assert_eq!(row.key, order.saga_id.key());
     assert_eq!(start.business_key, order.id.to_string());
-    let headers = Headers::decode(row.headers.into()).unwrap();
+    let headers = Headers::decode(row.headers).unwrap();
     assert_eq!(headers.text("ce_type"), Some("palinode.saga.v1.StartSaga"));
 }
 

@@ -81,7 +81,7 @@ async fn a_row_carries_everything_the_relay_needs() {
     assert_eq!(row.traceparent, Some(record.trace.traceparent()));
     assert_eq!(row.tracestate.as_deref(), Some("vendor=1"));
     assert_eq!(row.baggage, None);
-    let headers = Headers::decode(row.headers.into()).unwrap();
+    let headers = Headers::decode(row.headers).unwrap();
     assert_eq!(headers, record.fixed_headers("order"));
 }
 

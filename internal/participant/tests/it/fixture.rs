@@ -326,7 +326,7 @@ impl Sent {
         headers.push("ce_id", event_id.to_string());
         headers.push("traceparent", trace.traceparent());
         Received {
-            topic: "palinode.order.commands".to_owned(),
+            topic: "palinode.order.commands".into(),
             partition: 0,
             offset,
             key: record.key.into(),

@@ -372,7 +372,7 @@ impl Order {
         headers.push("ce_id", record.event_id.to_string());
         headers.push("traceparent", trace.traceparent());
         Received {
-            topic: "palinode.payment.commands".to_owned(),
+            topic: "palinode.payment.commands".into(),
             partition: 0,
             offset: 0,
             key: record.key.into(),

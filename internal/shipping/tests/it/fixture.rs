@@ -94,7 +94,7 @@ impl Fixture {
         .await
         .unwrap();
         let kind = |headers: Vec<u8>| {
-            let headers = Headers::decode(headers.into()).unwrap();
+            let headers = Headers::decode(headers).unwrap();
             headers
                 .text("ce_type")
                 .unwrap()
@@ -233,7 +233,7 @@ impl Order {
         let mut headers = record.fixed_headers("orchestrator");
         headers.push("ce_id", event_id.to_string());
         Received {
-            topic: "palinode.shipping.commands".to_owned(),
+            topic: "palinode.shipping.commands".into(),
             partition: 0,
             offset: clock.now().timestamp_micros(),
             key: record.key.into(),
