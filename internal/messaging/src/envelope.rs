@@ -252,40 +252,50 @@ impl SagaHeaders {
         }
     }
 
-    /// Reads the saga headers of a command or a reply.
+    /// Reads the saga headers of a command or a reply, in one pass.
     ///
     /// # Errors
     /// `Missing` or `Unreadable`, with the name of the header.
     pub fn read(headers: &Headers) -> Result<Self, HeaderError> {
-        fn text<'a>(headers: &'a Headers, name: &'static str) -> Result<&'a str, HeaderError> {
-            headers.text(name).ok_or(HeaderError::Missing(name))
+        const NAMES: [&str; 10] = [
+            "saga-id",
+            "saga-plan",
+            "saga-plan-hash",
+            "saga-step",
+            "saga-direction",
+            "saga-probe",
+            "saga-may-fail",
+            "saga-attempt",
+            "saga-seq",
+            "saga-deadline",
+        ];
+        let mut found = [None; NAMES.len()];
+        for (name, value) in headers.iter().filter(|(name, _)| name.starts_with("saga-")) {
+            if let Some(place) = NAMES.iter().position(|known| *known == name) {
+                found[place] = found[place].or(std::str::from_utf8(value).ok());
+            }
         }
-        fn parsed<T: std::str::FromStr>(
-            headers: &Headers,
-            name: &'static str,
-        ) -> Result<T, HeaderError> {
-            let value = text(headers, name)?;
-            value.parse().map_err(|_| HeaderError::Unreadable {
-                name,
-                value: value.to_owned(),
-            })
-        }
+        let text = |place: usize| found[place].ok_or(HeaderError::Missing(NAMES[place]));
         Ok(Self {
-            saga_id: parsed(headers, "saga-id")?,
-            plan: text(headers, "saga-plan")?.to_owned(),
-            plan_hash: text(headers, "saga-plan-hash")?.to_owned(),
-            step: text(headers, "saga-step")?.to_owned(),
-            direction: parsed(headers, "saga-direction")?,
-            probe: headers.text("saga-probe") == Some("true"),
-            may_fail: headers.text("saga-may-fail") == Some("true"),
-            attempt: parsed(headers, "saga-attempt")?,
-            seq: parsed(headers, "saga-seq")?,
-            deadline: match headers.text("saga-deadline") {
-                Some(_) => Some(parsed(headers, "saga-deadline")?),
-                None => None,
-            },
+            saga_id: parsed(NAMES[0], text(0)?)?,
+            plan: text(1)?.to_owned(),
+            plan_hash: text(2)?.to_owned(),
+            step: text(3)?.to_owned(),
+            direction: parsed(NAMES[4], text(4)?)?,
+            probe: found[5] == Some("true"),
+            may_fail: found[6] == Some("true"),
+            attempt: parsed(NAMES[7], text(7)?)?,
+            seq: parsed(NAMES[8], text(8)?)?,
+            deadline: found[9].map(|text| parsed(NAMES[9], text)).transpose()?,
         })
     }
+}
+
+fn parsed<T: std::str::FromStr>(name: &'static str, value: &str) -> Result<T, HeaderError> {
+    value.parse().map_err(|_| HeaderError::Unreadable {
+        name,
+        value: value.to_owned(),
+    })
 }
 
 impl Received {

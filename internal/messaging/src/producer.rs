@@ -1,5 +1,6 @@
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 use std::thread;
 use std::time::Duration;
@@ -67,7 +68,8 @@ pub struct Permit {
     _kib: OwnedSemaphorePermit,
 }
 
-/// The idempotent producer of a process. Cheap to clone; the last clone stops its thread.
+/// The idempotent producer of a process. Cheap to clone; the last clone stops its two threads: one
+/// hands pages to the client, one takes its reports.
 ///
 /// Create it at start: the first acknowledgement takes up to 0.6 s. A fatal error, a gap and
 /// [`Producer::purge`] replace the client beneath; the pages in flight are reported `Unsent`.
@@ -76,14 +78,24 @@ pub struct Producer {
     shared: Arc<Shared>,
 }
 
-#[derive(Debug)]
 struct Shared {
     kafka: Kafka,
-    /// Held for reading while a page is handed over, so that nothing is handed to a client after
-    /// it was purged.
-    current: RwLock<Arc<Generation>>,
+    current: Current,
+    pages: mpsc::Sender<Handover>,
     records: Arc<Semaphore>,
     kib: Arc<Semaphore>,
+}
+
+/// Held for reading while a page is handed over, so that nothing is handed to a client after it
+/// was purged.
+type Current = Arc<RwLock<Arc<Generation>>>;
+
+/// A page on its way to the client that was the current one when it was sent.
+struct Handover {
+    to: Arc<Generation>,
+    permit: Permit,
+    page: Arc<Vec<Outgoing>>,
+    done: oneshot::Sender<Vec<Delivery>>,
 }
 
 /// One client of librdkafka with the pages that it has in flight.
@@ -102,9 +114,13 @@ impl Producer {
     /// `Client`: the settings are refused. `Thread`.
     pub fn start(kafka: &Kafka) -> Result<Self, Error> {
         let generation = Generation::new(kafka)?;
+        let current = Arc::new(RwLock::new(Arc::clone(&generation)));
+        let (pages, handed) = mpsc::channel();
+        hand_over_on_a_thread(Arc::clone(&current), handed)?;
         let shared = Arc::new(Shared {
             kafka: kafka.clone(),
-            current: RwLock::new(Arc::clone(&generation)),
+            current,
+            pages,
             records: Arc::new(Semaphore::new(RECORDS_MAX as usize)),
             kib: Arc::new(Semaphore::new(KIB_MAX as usize)),
         });
@@ -131,24 +147,28 @@ impl Producer {
         }
     }
 
-    /// Hands a page over, in its order and at once; the future ends when every record of it is
-    /// reported, however long the broker is away.
+    /// Hands a page over, in its order and after those before it; the future ends when every
+    /// record of it is reported, however long the broker is away.
     ///
     /// Shape: 0 to [`PAGE_RECORDS_MAX`] records; as many deliveries, in the same order. After a
     /// record that is refused, the later ones of its topic and key are held back as `Unsent`.
     pub fn send(
         &self,
         permit: Permit,
-        page: Vec<Outgoing>,
+        page: impl Into<Arc<Vec<Outgoing>>>,
     ) -> impl Future<Output = Vec<Delivery>> + Send + 'static {
+        let page = page.into();
         assert!(page.len() <= PAGE_RECORDS_MAX, "a page is too long");
-        let reported = {
-            let current = self.shared.current.read();
-            current
-                .unwrap_or_else(PoisonError::into_inner)
-                .send(permit, &page)
-        };
         let count = page.len();
+        let (done, reported) = oneshot::channel();
+        let handover = Handover {
+            to: self.shared.current(),
+            permit,
+            page,
+            done,
+        };
+        let taken = self.shared.pages.send(handover);
+        taken.expect("the thread that takes pages lives as long as its senders");
         async move {
             // a client that is dropped before it reported tells nothing about its records
             let unsent = |_dropped| vec![Delivery::Unsent; count];
@@ -162,13 +182,16 @@ impl Producer {
     /// # Errors
     /// `Client`, `Thread`: there is no new client, the old one goes on without what was purged.
     pub fn purge(&self) -> Result<(), Error> {
-        let current = self.shared.current.read();
-        let current = Arc::clone(&current.unwrap_or_else(PoisonError::into_inner));
-        self.shared.replace(&current)
+        self.shared.replace(&self.shared.current())
     }
 }
 
 impl Shared {
+    fn current(&self) -> Arc<Generation> {
+        let current = self.current.read();
+        Arc::clone(&current.unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// Puts a new client in the place of `old`, unless somebody was faster.
     fn replace(self: &Arc<Self>, old: &Arc<Generation>) -> Result<(), Error> {
         let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
@@ -186,10 +209,29 @@ impl Shared {
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        let current = self.current.get_mut();
-        let current = current.unwrap_or_else(PoisonError::into_inner);
-        current.stopped.store(true, Ordering::Release);
+        self.current().stopped.store(true, Ordering::Release);
     }
+}
+
+/// Encoding the records of a page takes milliseconds, which no task should wait for. Ends with
+/// the last sender.
+fn hand_over_on_a_thread(
+    current: Current,
+    pages: mpsc::Receiver<Handover>,
+) -> Result<(), Error> {
+    thread::Builder::new()
+        .name("producer-send".to_owned())
+        .spawn(move || {
+            for Handover { to, permit, page, done } in pages {
+                let current = current.read().unwrap_or_else(PoisonError::into_inner);
+                // else it was purged meanwhile: the sender learns it from `done`, which is dropped
+                if Arc::ptr_eq(&current, &to) {
+                    to.send(permit, &page, done);
+                }
+            }
+        })
+        .map(drop)
+        .map_err(Error::Thread)
 }
 
 impl Generation {
@@ -237,8 +279,8 @@ impl Generation {
             .map_err(Error::Thread)
     }
 
-    fn send(&self, permit: Permit, page: &[Outgoing]) -> oneshot::Receiver<Vec<Delivery>> {
-        let (number, reported) = lock(&self.slab).open(page.len(), permit);
+    fn send(&self, permit: Permit, page: &[Outgoing], done: oneshot::Sender<Vec<Delivery>>) {
+        let number = lock(&self.slab).open(page.len(), permit, done);
         let mut refused: Vec<(&str, &[u8])> = Vec::new();
         let mut full = false;
         for (row, record) in page.iter().enumerate() {
@@ -272,7 +314,6 @@ impl Generation {
             }
         }
         lock(&self.slab).close(number);
-        reported
     }
 
     fn purge(&self) {
@@ -280,9 +321,9 @@ impl Generation {
     }
 }
 
-impl std::fmt::Debug for Generation {
+impl std::fmt::Debug for Shared {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Generation").finish_non_exhaustive()
+        f.debug_struct("Shared").finish_non_exhaustive()
     }
 }
 

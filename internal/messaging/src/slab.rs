@@ -23,13 +23,13 @@ struct Page {
 }
 
 impl Slab {
-    /// A number for a page of `rows`, and what tells of its end.
+    /// A number for a page of `rows`; `done` is told of its end.
     pub(crate) fn open(
         &mut self,
         rows: usize,
         permit: Permit,
-    ) -> (usize, oneshot::Receiver<Vec<Delivery>>) {
-        let (done, reported) = oneshot::channel();
+        done: oneshot::Sender<Vec<Delivery>>,
+    ) -> usize {
         let page = Page {
             deliveries: vec![Delivery::Unsent; rows],
             open: rows + 1,
@@ -42,7 +42,7 @@ impl Slab {
         } else {
             self.pages[number] = Some(page);
         }
-        (number, reported)
+        number
     }
 
     /// Writes down what became of a row.
