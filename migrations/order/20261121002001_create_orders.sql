@@ -35,6 +35,13 @@ CREATE TABLE orders (
   start_sent_at timestamptz NOT NULL DEFAULT now(),
   saga_known    boolean     NOT NULL DEFAULT false,
   traceparent   text        NOT NULL,
+  skus          text[]      NOT NULL,
+  names         text[]      NOT NULL,
+  quantities    int[]       NOT NULL CHECK (0 < ALL (quantities)),
+  prices_minor  bigint[]    NOT NULL CHECK (0 < ALL (prices_minor)),
+  CONSTRAINT orders_lines_are_whole CHECK (
+    cardinality(skus) > 0 AND cardinality(skus) = cardinality(names)
+    AND cardinality(skus) = cardinality(quantities) AND cardinality(skus) = cardinality(prices_minor)),
   CONSTRAINT orders_rejected_with_reason CHECK ((status = 'rejected') = (reason IS NOT NULL)),
   CONSTRAINT orders_confirmed_with_ids CHECK ((status IN ('confirmed', 'cancelling', 'cancelled')) = (payment_id IS NOT NULL AND shipment_id IS NOT NULL)),
   CONSTRAINT orders_cancelled_by_one CHECK (status NOT IN ('cancelling', 'cancelled') OR cancellation_id IS NOT NULL),
@@ -62,21 +69,20 @@ COMMENT ON COLUMN orders.cancellation_id IS 'The last cancellation that was aske
 COMMENT ON COLUMN orders.created_at IS 'When it was placed';
 COMMENT ON COLUMN orders.updated_at IS 'When its status last changed';
 COMMENT ON COLUMN orders.traceparent IS 'Trace of the call that placed it: a start that is sent again stays in it';
+COMMENT ON COLUMN orders.skus IS 'What was ordered, a place for each line. In the row itself: written with it, and read with it';
+COMMENT ON COLUMN orders.names IS 'Name of each when it was sold';
+COMMENT ON COLUMN orders.quantities IS 'Pieces of each';
+COMMENT ON COLUMN orders.prices_minor IS 'Price of one piece of each when it was sold';
 COMMENT ON COLUMN orders.start_sent_at IS 'When StartSaga was last written to the outbox';
 COMMENT ON COLUMN orders.saga_known IS 'The orchestrator has confirmed that it knows the saga';
 CREATE INDEX orders_by_user ON orders (user_id, id);
 CREATE INDEX orders_to_sweep ON orders (start_sent_at) WHERE status = 'pending' AND NOT saga_known; -- the sweep
 
-CREATE TABLE order_line (
-  order_id    uuid     NOT NULL REFERENCES orders,
-  line        smallint NOT NULL,
-  sku         text     NOT NULL,
-  name        text     NOT NULL,
-  quantity    int      NOT NULL CHECK (quantity > 0),
-  price_minor bigint   NOT NULL CHECK (price_minor > 0),
-  PRIMARY KEY (order_id, line)
-);
-COMMENT ON TABLE  order_line IS 'What was ordered, as sold';
+CREATE VIEW order_line AS
+SELECT o.id AS order_id, l.line, l.sku, l.name, l.quantity, l.price_minor
+  FROM orders o CROSS JOIN LATERAL unnest(o.skus, o.names, o.quantities, o.prices_minor)
+       WITH ORDINALITY AS l(sku, name, quantity, price_minor, line);
+COMMENT ON VIEW   order_line IS 'What was ordered, as sold, a row each: for those who look on';
 COMMENT ON COLUMN order_line.order_id IS 'The order';
 COMMENT ON COLUMN order_line.line IS 'Counts from 1';
 COMMENT ON COLUMN order_line.sku IS 'The thing';

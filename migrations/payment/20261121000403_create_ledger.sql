@@ -1,6 +1,6 @@
 -- The ledger: double entry, insert only. Each transfer's entries sum to zero.
 CREATE TABLE ledger_entry (
-  id           uuid        PRIMARY KEY,
+  id           uuid        NOT NULL,
   transfer_id  uuid        NOT NULL,
   kind         text        NOT NULL CHECK (kind IN ('credit', 'charge', 'refund')),
   payment_id   uuid,
@@ -8,6 +8,7 @@ CREATE TABLE ledger_entry (
   amount_minor bigint      NOT NULL CHECK (amount_minor <> 0),
   currency     text        NOT NULL CHECK (currency ~ '^[A-Z]{3}$'),
   at           timestamptz NOT NULL DEFAULT now(),
+  PRIMARY KEY (account, id), -- the entries of a wallet, in order
   CONSTRAINT ledger_entry_names_payment CHECK ((kind = 'credit') = (payment_id IS NULL))
 ) WITH (autovacuum_vacuum_insert_scale_factor = 0.1);
 COMMENT ON TABLE  ledger_entry IS 'The truth about money; wallets keep a balance beside it, the shop does not';
@@ -19,4 +20,3 @@ COMMENT ON COLUMN ledger_entry.account IS 'wallet:<user>, shop (revenue), proces
 COMMENT ON COLUMN ledger_entry.amount_minor IS 'Minor units; more than zero is in favour of the account';
 COMMENT ON COLUMN ledger_entry.currency IS 'Currency of the amount';
 COMMENT ON COLUMN ledger_entry.at IS 'When the money moved';
-CREATE INDEX ledger_entry_account ON ledger_entry (account, id); -- the entries of a wallet, in order

@@ -75,10 +75,34 @@ CREATE TABLE outbox_parked (
   payload     bytea       NOT NULL,
   error       text        NOT NULL,
   parked_at   timestamptz NOT NULL DEFAULT now(),
+  behind      boolean     NOT NULL DEFAULT false,
+  verdict     text        CHECK (verdict IN ('replay', 'skip')),
   PRIMARY KEY (lane, id)
 );
 COMMENT ON TABLE  outbox_parked IS 'Records that can never be published as they are, and the later ones of their topic and key';
 COMMENT ON COLUMN outbox_parked.error IS 'Why; the columns before it are those of outbox';
 COMMENT ON COLUMN outbox_parked.parked_at IS 'When it was parked';
+COMMENT ON COLUMN outbox_parked.behind IS 'Without a fault of its own: an earlier record of its topic and key is parked';
+COMMENT ON COLUMN outbox_parked.verdict IS 'What the owner of the lane is to do with it; empty once it is parked again';
 CREATE INDEX outbox_parked_key ON outbox_parked (lane, key, id); -- the owner asks for the parked keys of its lanes
 CREATE INDEX outbox_parked_of_key ON outbox_parked (key); -- what of one saga or aggregate is parked
+
+CREATE TABLE parked_verdict (
+  id         bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  record     text        NOT NULL,
+  topic      text        NOT NULL,
+  key        bytea,
+  verdict    text        NOT NULL CHECK (verdict IN ('replay', 'skip')),
+  principal  text        NOT NULL,
+  reason     text        NOT NULL,
+  decided_at timestamptz NOT NULL DEFAULT now()
+);
+COMMENT ON TABLE  parked_verdict IS 'Who decided what about a parked record, and why; written with the verdict, kept when the record is gone';
+COMMENT ON COLUMN parked_verdict.id IS 'Order of the verdicts';
+COMMENT ON COLUMN parked_verdict.record IS 'The record: id of outbox_parked, or topic/partition/offset of consumer_parked';
+COMMENT ON COLUMN parked_verdict.topic IS 'Its topic on Kafka';
+COMMENT ON COLUMN parked_verdict.key IS 'Its key';
+COMMENT ON COLUMN parked_verdict.verdict IS 'replay: again, in the order of its key; skip: never, and what is behind it goes on';
+COMMENT ON COLUMN parked_verdict.principal IS 'Who';
+COMMENT ON COLUMN parked_verdict.reason IS 'Why';
+COMMENT ON COLUMN parked_verdict.decided_at IS 'When';

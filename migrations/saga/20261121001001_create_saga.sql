@@ -23,7 +23,7 @@ COMMENT ON COLUMN plan.created_at IS 'When it was registered';
 CREATE TABLE saga (
   id           uuid        PRIMARY KEY,
   lane         smallint    NOT NULL,
-  plan_id      int         NOT NULL REFERENCES plan,
+  plan_id      int         NOT NULL,
   plan_name    text        NOT NULL,
   business_key text        NOT NULL,
   version      bigint      NOT NULL,
@@ -46,9 +46,9 @@ CREATE TABLE saga (
 COMMENT ON TABLE  saga IS 'Head rows: the state of each saga. A writer with a stale version loses';
 COMMENT ON COLUMN saga.id IS 'UUIDv7, drawn by the starter';
 COMMENT ON COLUMN saga.lane IS 'Hash of the id: timers are read by lane';
-COMMENT ON COLUMN saga.plan_id IS 'The plan it is pinned to';
-COMMENT ON COLUMN saga.plan_name IS 'Copy of the plan''s name, for the unique key';
-COMMENT ON COLUMN saga.business_key IS 'What it is about: one saga for each plan name and key';
+COMMENT ON COLUMN saga.plan_id IS 'The plan it is pinned to; no foreign key, which would lock the plan''s row for each start';
+COMMENT ON COLUMN saga.plan_name IS 'Copy of the plan''s name';
+COMMENT ON COLUMN saga.business_key IS 'What it is about; saga_key has one saga for each plan name and key';
 COMMENT ON COLUMN saga.version IS 'Raised by each transition; the fence of concurrent writers';
 COMMENT ON COLUMN saga.state IS 'Where it is; the whole state stands in body';
 COMMENT ON COLUMN saga.body IS 'State of the engine, JSON';
@@ -64,7 +64,6 @@ COMMENT ON COLUMN saga.started_at IS 'When it started';
 COMMENT ON COLUMN saga.traceparent IS 'Trace context of the saga''s anchor span';
 COMMENT ON COLUMN saga.tracestate IS 'Trace context of the saga''s anchor span';
 COMMENT ON COLUMN saga.baggage IS 'Trace context of the saga''s anchor span';
-CREATE UNIQUE INDEX saga_business_key ON saga (plan_name, business_key);
 CREATE INDEX saga_wake ON saga (lane, wake_at) WHERE wake_at IS NOT NULL; -- due timers
 CREATE INDEX saga_live ON saga (state, id) WHERE state <> 'completed'; -- lists of what is not over, and of what went back
 CREATE INDEX saga_open ON saga (id) WHERE state = 'needs-attention' AND closed IS NULL; -- open cases: closed ones pile up
@@ -76,6 +75,7 @@ CREATE TABLE saga_history (
   at      timestamptz NOT NULL,
   kind    smallint    NOT NULL,
   body    bytea       NOT NULL,
+  payloads bytea,
   PRIMARY KEY (saga_id, version)
 ) PARTITION BY RANGE (saga_id);
 COMMENT ON TABLE  saga_history IS 'One row a transition, never changed';
@@ -84,22 +84,50 @@ COMMENT ON COLUMN saga_history.version IS 'Version of the saga after the transit
 COMMENT ON COLUMN saga_history.at IS 'Database time of the transition';
 COMMENT ON COLUMN saga_history.kind IS 'The input: 1 start, 2 reply, 3 due, 4 verb, 5 breaker, 6 migration';
 COMMENT ON COLUMN saga_history.body IS 'Input, effects and state after it, JSON';
-CREATE TABLE saga_history_default PARTITION OF saga_history DEFAULT;
+COMMENT ON COLUMN saga_history.payloads IS 'Messages that came with the input or were first sent, each once, so that the head row stays small: protobuf, a list of slot (input; out/<step>; hand/<step>; cmd/<step>; undo/<step>), full name and bytes. A command is sent again byte for byte';
+CREATE TABLE saga_history_default PARTITION OF saga_history DEFAULT WITH (autovacuum_vacuum_insert_scale_factor = 0.1);
 
-CREATE TABLE saga_payload (
-  saga_id uuid  NOT NULL,
-  slot    text  NOT NULL,
-  kind    text  NOT NULL,
-  body    bytea NOT NULL,
-  PRIMARY KEY (saga_id, slot)
+CREATE TABLE saga_key (
+  plan_name    text NOT NULL,
+  business_key text NOT NULL,
+  id           uuid NOT NULL UNIQUE,
+  PRIMARY KEY (plan_name, business_key)
+);
+COMMENT ON TABLE  saga_key IS 'One saga for each plan name and business key, from its start until nothing is left of it: a key outlives the head row';
+COMMENT ON COLUMN saga_key.plan_name IS 'Name of the plan, whatever its version';
+COMMENT ON COLUMN saga_key.business_key IS 'What the saga is about';
+COMMENT ON COLUMN saga_key.id IS 'The saga';
+
+CREATE TABLE saga_archive (
+  saga_id      uuid        PRIMARY KEY,
+  plan_id      int         NOT NULL,
+  plan_name    text        NOT NULL,
+  business_key text        NOT NULL,
+  version      bigint      NOT NULL,
+  state        text        NOT NULL CHECK (state IN ('completed', 'compensated', 'needs-attention')),
+  body         bytea       NOT NULL,
+  closed       text,
+  progress_at  timestamptz NOT NULL,
+  started_at   timestamptz NOT NULL,
+  traceparent  text,
+  archived_at  timestamptz NOT NULL DEFAULT now()
 ) PARTITION BY RANGE (saga_id);
-COMMENT ON TABLE  saga_payload IS 'Input, outputs and commands of a saga, each stored once, so that the head row stays small';
-COMMENT ON COLUMN saga_payload.saga_id IS 'The saga';
-COMMENT ON COLUMN saga_payload.slot IS 'input; out/<step>; cmd/<step>; undo/<step>';
-COMMENT ON COLUMN saga_payload.kind IS 'Full name of the message';
-COMMENT ON COLUMN saga_payload.body IS 'Protobuf; a command is sent again byte for byte';
-CREATE TABLE saga_payload_default PARTITION OF saga_payload DEFAULT;
-INSERT INTO retention (parent, after) VALUES ('saga_history', 'saga'), ('saga_payload', 'saga'); -- both go after the heads
+COMMENT ON TABLE  saga_archive IS 'Heads of sagas that have ended, out of the way of those under way; dropped by day, with their history';
+COMMENT ON COLUMN saga_archive.saga_id IS 'The saga; the columns up to started_at are those of saga';
+COMMENT ON COLUMN saga_archive.traceparent IS 'Trace context of the saga''s anchor span';
+COMMENT ON COLUMN saga_archive.archived_at IS 'When it was put here';
+CREATE INDEX saga_archive_state ON saga_archive (state, saga_id) WHERE state <> 'completed'; -- lists of what went back
+CREATE TABLE saga_archive_default PARTITION OF saga_archive DEFAULT WITH (autovacuum_vacuum_insert_scale_factor = 0.1);
+
+CREATE TABLE archiving (
+  only_row boolean  PRIMARY KEY DEFAULT true CHECK (only_row),
+  after    interval NOT NULL DEFAULT '1 day' CHECK (after >= '0')
+);
+COMMENT ON TABLE  archiving IS 'One row: when a saga that has ended is archived';
+COMMENT ON COLUMN archiving.only_row IS 'Keeps it one row';
+COMMENT ON COLUMN archiving.after IS 'So long after its last step was settled; raise it above retention.keep to archive nothing';
+INSERT INTO archiving DEFAULT VALUES;
+INSERT INTO retention (parent, after) VALUES ('saga_history', 'saga'), ('saga_archive', NULL); -- history goes after the heads
 
 CREATE TABLE saga_late (
   id      bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

@@ -11,8 +11,11 @@ CREATE TABLE shipment (
   postal_code text        NOT NULL,
   city        text        NOT NULL,
   country     text        NOT NULL,
+  skus        text[]      NOT NULL,
+  quantities  int[]       NOT NULL CHECK (0 < ALL (quantities)),
   created_at  timestamptz NOT NULL DEFAULT now(),
   updated_at  timestamptz NOT NULL DEFAULT now(),
+  CHECK (cardinality(skus) = cardinality(quantities)),
   CONSTRAINT shipment_recalled_by_a_saga CHECK ((state = 'recalled') = (recalled_by IS NOT NULL))
 ) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.05);
 COMMENT ON TABLE  shipment IS 'A parcel that a carrier was booked for';
@@ -27,18 +30,7 @@ COMMENT ON COLUMN shipment.street IS 'Street and house number';
 COMMENT ON COLUMN shipment.postal_code IS 'Postal code';
 COMMENT ON COLUMN shipment.city IS 'City';
 COMMENT ON COLUMN shipment.country IS 'ISO 3166-1 alpha-2';
+COMMENT ON COLUMN shipment.skus IS 'What is in the parcel, in the order of the order''s lines: stock keeping units. In the row itself: written with it, and read with it';
+COMMENT ON COLUMN shipment.quantities IS 'Pieces of each';
 COMMENT ON COLUMN shipment.created_at IS 'When it was arranged';
 COMMENT ON COLUMN shipment.updated_at IS 'When the state last changed';
-
-CREATE TABLE shipment_item (
-  shipment_id uuid NOT NULL REFERENCES shipment,
-  position    int  NOT NULL CHECK (position > 0),
-  sku         text NOT NULL,
-  quantity    int  NOT NULL CHECK (quantity > 0),
-  PRIMARY KEY (shipment_id, position)
-);
-COMMENT ON TABLE  shipment_item IS 'What is in a parcel, in the order of the order''s lines';
-COMMENT ON COLUMN shipment_item.shipment_id IS 'The shipment';
-COMMENT ON COLUMN shipment_item.position IS 'Line of the order, from 1';
-COMMENT ON COLUMN shipment_item.sku IS 'Stock keeping unit';
-COMMENT ON COLUMN shipment_item.quantity IS 'Pieces';

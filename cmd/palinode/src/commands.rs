@@ -3,7 +3,6 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use palinode_lab::atlas::{ExploreOptions, RandomOptions, ReplayOptions};
-use palinode_lab::bench::{self, AtRest};
 use palinode_lab::demo::{DemoOptions, Mode, Target};
 use palinode_lab::dev::DevOptions;
 use palinode_lab::local::LocalOptions;
@@ -20,7 +19,7 @@ use palinode_telemetry::{LogFormat, init_logs};
 use serde_json::json;
 
 use crate::line::{
-    self, At, Bench, Bulks, BulksCommand, Command, Demo, Dev, Lab, Migrate, Plan, Saga, Stack,
+    self, At, Bulks, BulksCommand, Command, Demo, Dev, Lab, Migrate, Plan, Saga, Stack,
     Start, Verb,
 };
 
@@ -45,16 +44,10 @@ async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Migrate(line) => migrate(line).await?,
         Command::Demo(line) => return Box::pin(demo(line)).await,
         Command::Saga(line) => return saga(line).await,
+        Command::Outbox(line) => return Box::pin(line.run()).await,
         Command::Plan(line) => return plan(&line),
         Command::Lab(line) => return Box::pin(lab(&line)).await,
-        Command::Bench(Bench::AtRest {
-            sagas,
-            in_flight,
-            json,
-        }) => {
-            let options = AtRest { sagas, in_flight };
-            Box::pin(bench::at_rest(options, json, &mut std::io::stdout())).await?;
-        }
+        Command::Bench(line) => return Box::pin(line.run()).await,
         Command::Serve(_) => anyhow::bail!("serve has a runtime of its own"),
     }
     Ok(ExitCode::SUCCESS)

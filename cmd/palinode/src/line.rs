@@ -5,8 +5,12 @@ use palinode_lab::atlas::Mutant;
 use palinode_lab::part;
 use palinode_service::{Config, Part, PlanVersion};
 
+mod bench;
+mod outbox;
 mod saga;
 
+pub(crate) use bench::Bench;
+pub(crate) use outbox::Outbox;
 pub(crate) use saga::{At, Bulks, BulksCommand, Saga, Start, Verb};
 
 /// Palinode: orders as sagas that can take back what they have done.
@@ -32,6 +36,9 @@ pub(crate) enum Command {
     /// Look at sagas, and act on them
     #[command(subcommand)]
     Saga(Saga),
+    /// Look at outboxes and what is parked in them, and act on them
+    #[command(subcommand)]
+    Outbox(Outbox),
     /// Look at plans
     #[command(subcommand)]
     Plan(Plan),
@@ -41,28 +48,6 @@ pub(crate) enum Command {
     /// Measure
     #[command(subcommand)]
     Bench(Bench),
-}
-
-#[derive(Debug, Subcommand)]
-#[command(after_help = "Example:\n  palinode bench at-rest --json")]
-pub(crate) enum Bench {
-    /// How long an operator's questions take beside very many sagas, on a throw-away PostgreSQL
-    #[command(
-        after_help = "Example:\n  palinode bench at-rest --sagas 1000000 --in-flight 10000 --json"
-    )]
-    AtRest {
-        /// Sagas that have ended
-        #[arg(long, default_value_t = 1_000_000,
-              value_parser = clap::value_parser!(u32).range(1_000..=10_000_000))]
-        sagas: u32,
-        /// Sagas under way, of which a few need somebody to look
-        #[arg(long, default_value_t = 10_000,
-              value_parser = clap::value_parser!(u32).range(1_000..=1_000_000))]
-        in_flight: u32,
-        /// End with one JSON object on a line of its own
-        #[arg(long)]
-        json: bool,
-    },
 }
 
 #[derive(Debug, Subcommand)]

@@ -10,8 +10,10 @@ mod error;
 mod migrate;
 mod partition;
 mod pool;
+mod transaction;
 
 pub use error::Error;
 pub use migrate::{Area, MigrateError, migrate, require_current_schema};
 pub use partition::{Partitions, keep_partitions};
-pub use pool::{AsDbError, Db, Options, Tx};
+pub use pool::{AsDbError, Db, Options};
+pub use transaction::Tx;

@@ -1,12 +1,14 @@
 use std::future::Future;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use palinode_values::{Clock, Timestamp};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{PgConnection, PgPool, Postgres, Transaction};
+use sqlx::PgPool;
 
 use crate::Error;
+use crate::transaction::{Tx, Warm};
 
 /// How a service connects to its database.
 #[derive(Debug, Clone)]
@@ -23,17 +25,21 @@ pub struct Options {
 #[derive(Debug, Clone)]
 pub struct Db {
     pool: PgPool,
+    warm: Arc<Warm>,
+    /// What a transaction begins with.
+    begin: &'static str,
 }
 
-/// An open transaction; dropped without [`Tx::commit`], it is rolled back.
-#[derive(Debug)]
-pub struct Tx {
-    inner: Transaction<'static, Postgres>,
-}
+/// Plans that are made once and fit a table of any size: each row by an index, whatever the planner
+/// believes of a table that is empty yet.
+const BEGIN_WITH_FIXED_PLANS: &str = "BEGIN; SET LOCAL plan_cache_mode = force_generic_plan; \
+     SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off; \
+     SET LOCAL enable_mergejoin = off";
 
 /// How often a transaction is tried in conflict with others, in all.
 const ATTEMPTS_MAX: u32 = 5;
-const ACQUIRE_LIMIT: Duration = Duration::from_secs(5);
+/// Until a connection is there and answers.
+pub(crate) const ACQUIRE_LIMIT: Duration = Duration::from_secs(5);
 
 impl Db {
     /// Connects.
@@ -59,7 +65,20 @@ impl Db {
             .acquire_timeout(ACQUIRE_LIMIT)
             .connect_with(connect)
             .await?;
-        Ok(Self { pool })
+        let warm = Arc::new(Warm::new(options.connections_max));
+        let begin = "BEGIN";
+        Ok(Self { pool, warm, begin })
+    }
+
+    /// The same database, whose transactions plan each statement once a connection instead of each
+    /// time: for hot paths, where planning costs as much as the work. Their statements have to find
+    /// every row by an index; what reads a table as a whole stays with the handle as it was.
+    #[must_use]
+    pub fn with_fixed_plans(&self) -> Self {
+        Self {
+            begin: BEGIN_WITH_FIXED_PLANS,
+            ..self.clone()
+        }
     }
 
     /// Begins a transaction. Prefer [`Db::run_tx`], which tries again where that may help.
@@ -67,9 +86,7 @@ impl Db {
     /// # Errors
     /// `Unavailable`: no connection within five seconds.
     pub async fn begin(&self) -> Result<Tx, Error> {
-        Ok(Tx {
-            inner: self.pool.begin().await?,
-        })
+        Tx::begin(&self.pool, &self.warm, self.begin).await
     }
 
     /// Runs `work` in a transaction named `name` and commits what it returns.
@@ -125,6 +142,7 @@ impl Db {
 
     /// Closes every connection, after what is running on them.
     pub async fn close(&self) {
+        self.warm.close();
         self.pool.close().await;
     }
 
@@ -141,21 +159,6 @@ impl Db {
             .fetch_one(&self.pool)
             .await?;
         Ok(clock.now() - now)
-    }
-}
-
-impl Tx {
-    /// The connection, for statements of this transaction.
-    pub fn conn(&mut self) -> &mut PgConnection {
-        &mut self.inner
-    }
-
-    /// Makes the transaction durable.
-    ///
-    /// # Errors
-    /// `Contended`: it was rolled back. `Unavailable`: the outcome is unknown.
-    pub async fn commit(self) -> Result<(), Error> {
-        Ok(self.inner.commit().await?)
     }
 }
 

@@ -7,7 +7,7 @@ mod seed;
 
 pub(crate) use adjust_stock::{Adjustment, adjust_stock};
 pub use grant::{Granted, grant};
-pub(crate) use run_commands::run_commands;
+pub(crate) use run_commands::{expected, run_commands};
 pub use seed::{SeedError, seed};
 
 use palinode_db::AsDbError;

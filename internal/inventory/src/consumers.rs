@@ -2,17 +2,15 @@
 
 use bytes::Bytes;
 use palinode_db::{Error, Tx};
-use palinode_participant::{Decided, Handler, Task, Undecodable};
-use palinode_values::{Clock, Timestamp};
+use palinode_participant::{Decided, Handler, Outcome, Task, Undecodable};
+use palinode_values::Timestamp;
 
 use crate::domain::Command;
 use crate::{app, convert};
 
 /// Reserves, releases, commits and restocks.
 #[derive(Debug)]
-pub(crate) struct Commands {
-    pub(crate) clock: Clock,
-}
+pub(crate) struct Commands;
 
 impl Handler for Commands {
     type Command = Command;
@@ -21,12 +19,16 @@ impl Handler for Commands {
         convert::command(kind, body)
     }
 
+    fn expected(&self, task: &Task<'_, Command>, _now: Timestamp) -> Option<Outcome> {
+        Some(app::expected(task))
+    }
+
     async fn handle(
         &self,
         tx: Tx,
-        tasks: &[Task<Command>],
+        tasks: &[Task<'_, Command>],
         now: Timestamp,
     ) -> Result<(Tx, Vec<Decided>), Error> {
-        app::run_commands(tx, tasks, now, &self.clock).await
+        app::run_commands(tx, tasks, now).await
     }
 }

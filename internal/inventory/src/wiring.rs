@@ -64,10 +64,7 @@ pub fn participant(
     tracer: Tracer,
     clock: Clock,
 ) -> Participant<impl Handler> {
-    let handler = Arc::new(Commands {
-        clock: clock.clone(),
-    });
-    Participant::new(NAME, db, handler, doorbell, tracer, clock)
+    Participant::new(NAME, db, Arc::new(Commands), doorbell, tracer, clock)
 }
 
 /// Looks at the queue of reservations again and again: often while somebody waits.

@@ -128,6 +128,7 @@ async fn start_postgres(
         data_dir: options.data_dir.clone(),
         port: None,
         progress: options.progress,
+        settings: Vec::new(),
     })
     .await?;
     let kept = match &options.data_dir {

@@ -5,8 +5,8 @@
 //! that must hold does.
 //! Rooms: `backing` (PostgreSQL and Kafka), `prepare` (databases, topics), `seed` (the demo
 //! catalogue), `stack` (all services in this process), `fleet` (each in a process of its own),
-//! `dev` and `local` (what the tool runs), `gateway` (a client), `invariants`, `demo/`; `plans`, `samples`
-//! and `atlas` (what can become of a plan).
+//! `dev` and `local` (what the tool runs), `gateway` (a client), `invariants`, `demo/`; `sagas` and
+//! `outbox` (what operators ask and do); `plans`, `samples` and `atlas` (what can become of a plan).
 //! Invariants: what is started here ends with its owner; only throw-away databases get triggers.
 //! Not here: command lines (`cmd/palinode`), launchers of servers (`testkit`).
 
@@ -20,6 +20,7 @@ mod fleet;
 mod gateway;
 pub mod invariants;
 pub mod local;
+pub mod outbox;
 pub mod plans;
 mod prepare;
 pub mod sagas;

@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use palinode_messaging::{BrokerKind, Kafka};
 use palinode_service::{
     Config, Context, DatabaseUrl, Opening, Part, PlanVersion, Readiness, SERVICES, ServiceSpec,
-    Tasks, build_relay,
+    Shared, Tasks, build_relay,
 };
 use palinode_telemetry::{InMemorySpanExporter, Tracer};
 use palinode_values::Clock;
@@ -114,6 +114,7 @@ impl Stack {
             tracers: Vec::new(),
         };
         let mut waiting = Vec::new();
+        let shared = Shared::default();
         for (spec, listener, address) in listeners {
             stack.addresses.push((spec.name, address));
             let tracer = tracer_of(&options.tracing, spec.name)?;
@@ -125,6 +126,7 @@ impl Stack {
                 tasks: stack.tasks.clone(),
                 tracer,
                 clock: Clock::system(),
+                shared: shared.clone(),
             };
             waiting.push((spec.name, host(opening).await?));
         }

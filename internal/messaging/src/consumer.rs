@@ -21,10 +21,12 @@ mod handler;
 mod inbox;
 #[cfg(test)]
 mod tests;
+mod turns;
 
 use batches::Batches;
 pub use handler::{BatchHandler, Committed, Failure};
 use inbox::Inbox;
+pub use turns::Turns;
 
 /// Records of one batch at the most: more make a transaction longer than the time it saves.
 const BATCH_MAX: usize = 500;
@@ -48,6 +50,8 @@ pub struct ConsumerOptions {
     pub topics: Vec<Topic>,
     /// Records of one batch at the most, 500 unless told; more make a transaction longer.
     pub batch_max: usize,
+    /// Taken in turn with the other consumers of the process; `None`: without regard to them.
+    pub turns: Option<Turns>,
 }
 
 impl ConsumerOptions {
@@ -59,6 +63,7 @@ impl ConsumerOptions {
             group: group.to_owned(),
             topics: topics.to_vec(),
             batch_max: BATCH_MAX,
+            turns: None,
         }
     }
 }
@@ -86,6 +91,7 @@ pub struct Consumer {
     client: Weak<BaseConsumer<Context>>,
     closed: oneshot::Receiver<()>,
     batch_max: usize,
+    turns: Option<Turns>,
 }
 
 impl Consumer {
@@ -131,6 +137,7 @@ impl Consumer {
             client: weak,
             closed,
             batch_max: options.batch_max.max(1),
+            turns: options.turns.clone(),
         })
     }
 
@@ -157,6 +164,8 @@ impl Consumer {
             },
             handler,
             batch_max: self.batch_max,
+            turns: self.turns.clone(),
+            turn: None,
         };
         batches.run(&stop).await;
         drop(batches);

@@ -21,7 +21,9 @@ mod topics;
 pub use admin::{create_topics, delete_topics, partitions, reachable};
 pub use backoff::Backoff;
 pub use broker::InProcessBroker;
-pub use consumer::{BatchHandler, Committed, Consumer, ConsumerOptions, ConsumerStatus, Failure};
+pub use consumer::{
+    BatchHandler, Committed, Consumer, ConsumerOptions, ConsumerStatus, Failure, Turns,
+};
 pub use envelope::{HeaderError, Headers, Received, Record, SagaHeaders, lane_of, partition_of};
 pub use kafka::{BrokerKind, Error, Kafka};
 pub use producer::{Delivery, Outgoing, PAGE_RECORDS_MAX, Permit, Producer};

@@ -100,7 +100,7 @@ fn start(registry: &Registry, record: &Received) -> Result<Start, Undecodable> {
         saga_id,
         business_key: message.business_key,
         input: Payload {
-            kind: kind.to_owned(),
+            kind: kind.into(),
             body: input.value.into(),
         },
         plan,
@@ -118,7 +118,7 @@ fn reply(record: &Received) -> Result<Reply, Undecodable> {
     let answer = match message.answer.ok_or(Undecodable::NoAnswer)? {
         PbAnswer::Done(done) => {
             output = done.output.map(|any| Payload {
-                kind: type_of(&any.type_url).to_owned(),
+                kind: type_of(&any.type_url).into(),
                 body: any.value.into(),
             });
             Answer::Done

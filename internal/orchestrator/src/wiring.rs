@@ -2,6 +2,7 @@
 
 use anyhow::Context as _;
 use palinode_messaging::Topic;
+use palinode_outbox::Doorbell;
 use palinode_pb::saga::v1::saga_service_server::SagaServiceServer;
 use palinode_pb::saga::v1::starter_service_server::StarterServiceServer;
 use palinode_service::Context;
@@ -11,7 +12,9 @@ use crate::rpc::Sagas;
 use crate::rpc::starters::Starters;
 use crate::runner::breaker::{Breakers, Limits};
 use crate::runner::consumer::InputsHandler;
+use crate::runner::recent::Recent;
 use crate::runner::registry::Registry;
+use crate::runner::timers::Soon;
 use crate::runner::{Engine, breaker, bulk, retention, timers};
 
 /// Starts the orchestrator: consumer, timers, relay and gRPC.
@@ -34,6 +37,10 @@ pub async fn build(context: Context) -> anyhow::Result<()> {
         db: context.db().clone(),
         registry,
         breakers: Breakers::new(Limits::default()),
+        recent: Recent::default(),
+        soon: Soon::default(),
+        bulks: Doorbell::new(),
+        set: Doorbell::new(),
         doorbell: context.doorbell.clone(),
         tracer: context.tracer.clone(),
         prefix: context.kafka.prefix.as_str().into(),

@@ -1,6 +1,7 @@
 //! One use case a file.
 
 pub(crate) mod cancel;
+pub(crate) mod counter;
 pub(crate) mod decide;
 pub(crate) mod place;
 pub(crate) mod sweep;
@@ -28,9 +29,11 @@ pub(crate) struct Desk {
 impl Desk {
     /// To be called when starts of sagas are committed: `start` was created under `parent`.
     fn started(&self, start: &Record, parent: &TraceContext) {
-        let now = self.clock.now();
-        let span = creation_span(start, &self.prefix, parent.span_id, now);
-        self.tracer.emit(span);
+        if self.tracer.is_enabled() {
+            let now = self.clock.now();
+            let span = creation_span(start, &self.prefix, parent.span_id, now);
+            self.tracer.emit(span);
+        }
         self.doorbell.ring();
     }
 }

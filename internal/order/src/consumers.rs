@@ -2,12 +2,12 @@
 
 use bytes::Bytes;
 use palinode_db::{Error, Tx};
-use palinode_participant::{Decided, Handler, Task, Undecodable};
+use palinode_participant::{Decided, Handler, Outcome, Task, Undecodable};
 use palinode_pb::order::v1::{CloseOrder, ConfirmOrder, KeepOrder, RejectOrder};
 use palinode_values::{OrderId, Timestamp};
 use prost::{Message, Name};
 
-use crate::app::decide::decide;
+use crate::app::decide::{carried_out, decide};
 use crate::domain::{Decision, Fulfilment};
 
 /// Handles `order.commands`: what sagas decided about orders.
@@ -57,13 +57,18 @@ impl Handler for Commands {
         }
     }
 
+    fn expected(&self, task: &Task<'_, Self::Command>, _now: Timestamp) -> Option<Outcome> {
+        let (_, decision) = task.command;
+        Some(carried_out(decision))
+    }
+
     async fn handle(
         &self,
         mut tx: Tx,
-        tasks: &[Task<Self::Command>],
+        tasks: &[Task<'_, Self::Command>],
         _now: Timestamp,
     ) -> Result<(Tx, Vec<Decided>), Error> {
-        let decisions: Vec<_> = tasks.iter().map(|task| task.command.clone()).collect();
+        let decisions: Vec<_> = tasks.iter().map(|t| (t.command.0, &t.command.1)).collect();
         let decided = decide(&mut tx, &decisions).await?;
         Ok((tx, decided))
     }

@@ -19,4 +19,4 @@ mod wiring;
 
 pub use domain::Offer;
 pub use store::offer::seed;
-pub use wiring::build;
+pub use wiring::{build, rpc};

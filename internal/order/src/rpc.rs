@@ -11,13 +11,15 @@ use tonic::{Request, Response, Status};
 
 use crate::app::Desk;
 use crate::app::cancel::{CancelError, cancel};
-use crate::app::place::{Key, PlaceError, Placed, place};
+use crate::app::counter::Counter;
+use crate::app::place::{Asked, Key, PlaceError, Placed};
 use crate::clients::Orchestrator;
 use crate::convert;
 use crate::store;
 
 pub(crate) struct Orders {
     pub(crate) desk: Desk,
+    pub(crate) counter: Counter,
     pub(crate) orchestrator: Orchestrator,
 }
 
@@ -157,7 +159,12 @@ impl OrderService for Orders {
         let trace = trace_context(&request);
         let placed = async {
             let request = convert::request(request.into_inner()).map_err(PlaceError::Invalid)?;
-            place(&self.desk, &request, key.as_ref(), &trace).await
+            let asked = Asked {
+                request,
+                key,
+                trace,
+            };
+            self.counter.place(asked).await
         };
         match placed.await.map_err(|e| status(&e))? {
             Placed::New(order) => {

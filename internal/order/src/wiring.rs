@@ -2,12 +2,18 @@
 
 use std::sync::Arc;
 
+use palinode_db::Db;
 use palinode_messaging::commands_of;
+use palinode_outbox::Doorbell;
 use palinode_participant::Participant;
-use palinode_pb::order::v1::order_service_server::OrderServiceServer;
+use palinode_pb::order::v1::order_service_server::{OrderService, OrderServiceServer};
 use palinode_service::Context;
+use palinode_telemetry::Tracer;
+use palinode_values::Clock;
+use tokio_util::sync::CancellationToken;
 
 use crate::app::Desk;
+use crate::app::counter::counter;
 use crate::app::sweep::Sweep;
 use crate::clients::Orchestrator;
 use crate::consumers::Commands;
@@ -32,7 +38,7 @@ pub async fn build(context: Context) -> anyhow::Result<()> {
     context.consume("order", &[topic], participant)?;
     let orchestrator = Orchestrator::new(palinode_rpc::channel(&context.peers().orchestrator));
     let desk = Desk {
-        db,
+        db: db.with_fixed_plans(),
         clock,
         doorbell,
         tracer: context.tracer.clone(),
@@ -48,7 +54,41 @@ pub async fn build(context: Context) -> anyhow::Result<()> {
         Ok(())
     });
     context.spawn_relay()?;
-    let orders = Orders { desk, orchestrator };
+    let (counter, clerk) = counter();
+    let (clerks, stop) = (desk.clone(), context.tasks.stop_token());
+    context.spawn("clerk", async move {
+        clerk.run(clerks, stop).await;
+        Ok(())
+    });
+    let orders = Orders {
+        desk,
+        counter,
+        orchestrator,
+    };
     context.serve_grpc(context.grpc().add_service(OrderServiceServer::new(orders)));
     Ok(())
+}
+
+/// What answers requests, and the clerk that has to run beside it.
+pub fn rpc(
+    db: Db,
+    doorbell: Doorbell,
+    tracer: Tracer,
+    clock: Clock,
+) -> (impl OrderService, impl Future<Output = ()>) {
+    let desk = Desk {
+        db: db.with_fixed_plans(),
+        clock,
+        doorbell,
+        tracer,
+        prefix: "palinode".to_owned(),
+    };
+    let (counter, clerk) = counter();
+    let nobody = "127.0.0.1:1".parse().expect("an address");
+    let orders = Orders {
+        desk: desk.clone(),
+        counter,
+        orchestrator: Orchestrator::new(palinode_rpc::channel(&nobody)),
+    };
+    (orders, clerk.run(desk, CancellationToken::new()))
 }

@@ -53,14 +53,14 @@ pub async fn fill_topics(db: &Db, topics: &[(Topic, String, i32)]) -> Result<(),
 ///
 /// # Errors
 /// `Db`.
-pub async fn topics(db: &Db) -> Result<Vec<TopicRow>, Error> {
-    sqlx::query_as!(
+pub async fn topics(db: &Db) -> Result<Vec<TopicRow>, palinode_db::Error> {
+    let rows = sqlx::query_as!(
         TopicRow,
         "SELECT id AS number, name, partitions FROM outbox_topic ORDER BY id"
     )
     .fetch_all(db.pool())
-    .await
-    .map_err(|error| Error::Db(error.into()))
+    .await?;
+    Ok(rows)
 }
 
 /// Refuses a database whose dictionary of topics is not that of `prefix`.

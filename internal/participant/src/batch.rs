@@ -1,4 +1,3 @@
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use palinode_db::{Db, Tx};
@@ -8,14 +7,16 @@ use palinode_pb::saga::v1::step_reply::refused::Cause;
 use palinode_saga::Direction;
 use palinode_saga::guard::Arrival;
 use palinode_telemetry::{TraceContext, Tracer};
-use palinode_values::{Clock, SagaId, Timestamp};
+use palinode_values::{Clock, EventId, SagaId, Timestamp};
 use sha2::{Digest, Sha256};
+use uuid::Uuid;
 
 use crate::error::Error;
 use crate::outgoing::{self, Addressed};
 use crate::row::{Answered, Arrived, Held, Reply};
+use crate::store::{Wanted, Way, Where};
 use crate::waves::waves;
-use crate::{Decided, Event, Handler, Task, reply, spans, step_key, store};
+use crate::{Decided, Event, Handler, Task, reply, spans, store};
 
 /// A consumer's batch handler around the service's own [`Handler`].
 ///
@@ -43,11 +44,18 @@ struct Command<'a, C> {
     hash: [u8; 32],
     /// Context of the `process` span.
     trace: TraceContext,
-    expired: bool,
+    /// For the handler.
+    new_id: Uuid,
 }
 
 /// A record that cannot be read, and why.
 type Parked<'a> = (&'a Received, String);
+
+/// A batch, read.
+struct Batch<'a, C> {
+    commands: Vec<Command<'a, C>>,
+    parked: Vec<Parked<'a>>,
+}
 
 /// What is told of a batch after its commit.
 #[derive(Default)]
@@ -68,7 +76,7 @@ impl<H: Handler> Participant<H> {
     ) -> Self {
         Self {
             service,
-            db,
+            db: db.with_fixed_plans(),
             handler,
             doorbell,
             tracer,
@@ -77,36 +85,38 @@ impl<H: Handler> Participant<H> {
         }
     }
 
-    async fn run(&self, mut tx: Tx, batch: &[Received]) -> Result<(Tx, Handled), Error> {
-        let oldest = self.oldest(&mut tx).await?;
-        let (mut commands, parked) = self.read(batch);
-        store::park(&mut tx, &parked).await?;
+    async fn run(
+        &self,
+        mut tx: Tx,
+        batch: &Batch<'_, H::Command>,
+        way: Way,
+    ) -> Result<(Tx, Handled), Error> {
+        store::park(&mut tx, &batch.parked).await?;
+        let commands = &batch.commands;
         if commands.is_empty() {
             return Ok((tx, Handled::default()));
         }
-        let (keys, at) = distinct(&commands);
+        let oldest = self.oldest(&mut tx).await?;
         // of what is refused no row is made: its day is gone
-        let expired: Vec<bool> = keys
-            .iter()
-            .map(|(saga, _)| is_before(*saga, oldest))
-            .collect();
-        let (mut rows, times) = store::lock(&mut tx, &borrowed(&keys), &expired).await?;
+        let (mut rows, at) = self.rows(commands, oldest);
+        let locked = store::lock(&mut tx, &mut rows, way).await?;
+        let times = locked.ok_or(Error::LongWay)?;
         let now = times.now;
         *self.oldest.lock().unwrap_or_else(PoisonError::into_inner) = Some(times.oldest);
-        for command in &mut commands {
-            command.expired = is_before(command.saga.saga_id, times.oldest.max(oldest));
-        }
+        let oldest = oldest.max(times.oldest);
+
         let mut answers: Vec<Option<(Reply, Vec<Event>)>> = Vec::new();
         answers.resize_with(commands.len(), || None);
-        for wave in waves(&at) {
-            let mut running = Vec::new();
-            let mut tasks = Vec::new();
+        for wave in waves(&at, rows.len()) {
+            let mut running = Vec::with_capacity(wave.len());
+            let mut tasks = Vec::with_capacity(wave.len());
             for index in wave {
-                match ask(&mut rows[at[index]], &mut commands[index], now)? {
-                    Asked::Reply(reply) => answers[index] = Some((reply, vec![])),
-                    Asked::Run(task) => {
+                let command = &commands[index];
+                match command.ask(&mut rows[at[index]].held, now, oldest)? {
+                    Answered::Reply(reply) => answers[index] = Some((reply, vec![])),
+                    Answered::Run => {
                         running.push(index);
-                        tasks.push(task);
+                        tasks.push(command.task());
                     }
                 }
             }
@@ -117,16 +127,72 @@ impl<H: Handler> Participant<H> {
             tx = open;
             self.check_count(tasks.len(), decided.len())?;
             for (index, Decided { outcome, events }) in running.into_iter().zip(decided) {
-                let reply = rows[at[index]].apply(outcome, commands[index].arrived());
+                let held = &mut rows[at[index]].held;
+                let reply = held.apply(outcome, commands[index].arrived());
                 answers[index] = Some((reply.map_err(|what| self.broken(what))?, events));
             }
         }
-        store::write(&mut tx, &rows).await?;
-        let answered = commands.into_iter().zip(answers.into_iter().flatten());
-        let (processed, addressed) = answered.map(address).unzip();
-        let records = outgoing::records(addressed, &self.clock, TraceContext::child);
-        outgoing::append(&mut tx, self.service, &records).await?;
-        Ok((tx, Handled { processed, records }))
+        store::write(&mut tx, rows.iter().map(|row| &row.held)).await?;
+        let mut handled = Handled::default();
+        let mut addressed = Vec::with_capacity(commands.len());
+        for (command, (reply, events)) in commands.iter().zip(answers.into_iter().flatten()) {
+            if self.tracer.is_enabled() {
+                let records = 1 + events.len();
+                handled
+                    .processed
+                    .push(command.processed(reply.result, records));
+            }
+            addressed.push(Addressed {
+                saga: command.saga.clone(),
+                trace: command.trace.clone(),
+                reply: Some(reply.body),
+                events,
+            });
+        }
+        handled.records = outgoing::records(addressed, &self.clock, TraceContext::child);
+        outgoing::append(&mut tx, self.service, &handled.records).await?;
+        Ok((tx, handled))
+    }
+
+    /// The rows of the batch in key order, each once, with what is expected of them; and where
+    /// among them the row of each command stands.
+    fn rows(
+        &self,
+        commands: &[Command<'_, H::Command>],
+        oldest: Timestamp,
+    ) -> (Vec<Wanted>, Vec<usize>) {
+        let key = |index: &usize| {
+            let SagaHeaders { saga_id, step, .. } = &commands[*index].saga;
+            (*saga_id, step.as_str())
+        };
+        let mut order: Vec<usize> = (0..commands.len()).collect();
+        order.sort_by(|one, other| key(one).cmp(&key(other))); // stable: the first arrival first
+        let mut at = vec![0; commands.len()];
+        let mut rows: Vec<Wanted> = Vec::with_capacity(commands.len());
+        let now = self.clock.now();
+        for index in order {
+            let (saga, step) = key(&index);
+            let is_first = rows
+                .last()
+                .is_none_or(|row| (row.held.saga_id, row.held.step.as_str()) != (saga, step));
+            if is_first {
+                let first = &commands[index];
+                let mut held = Held::new(saga, step.to_owned());
+                let place = match first.arrival {
+                    _ if is_before(saga, oldest) => Where::Gone,
+                    Arrival::Action { .. } => Where::Missing,
+                    Arrival::Compensation | Arrival::Probe | Arrival::UndoProbe => Where::There,
+                };
+                if place == Where::Missing
+                    && let Some(outcome) = self.handler.expected(&first.task(), now)
+                {
+                    held.expect(outcome, first.arrived());
+                }
+                rows.push(Wanted { held, at: place });
+            }
+            at[index] = rows.len() - 1;
+        }
+        (rows, at)
     }
 
     /// When the oldest saga has started that is not refused.
@@ -139,7 +205,7 @@ impl<H: Handler> Participant<H> {
     }
 
     /// Reads the batch: what is a command, and what has to be parked.
-    fn read<'a>(&self, batch: &'a [Received]) -> (Vec<Command<'a, H::Command>>, Vec<Parked<'a>>) {
+    fn read<'a>(&self, batch: &'a [Received]) -> Batch<'a, H::Command> {
         let mut commands = Vec::with_capacity(batch.len());
         let mut parked = Vec::new();
         for record in batch {
@@ -157,7 +223,7 @@ impl<H: Handler> Participant<H> {
                 }
             }
         }
-        (commands, parked)
+        Batch { commands, parked }
     }
 
     fn read_one<'a>(&self, record: &'a Received) -> Result<Command<'a, H::Command>, String> {
@@ -180,7 +246,10 @@ impl<H: Handler> Participant<H> {
         let trace = record
             .trace()
             .map_or_else(TraceContext::root, |create| create.child());
-        let hash = Sha256::digest(&record.body).into();
+        let hash = match arrival {
+            Arrival::Action { .. } => Sha256::digest(&record.body).into(),
+            Arrival::Compensation | Arrival::Probe | Arrival::UndoProbe => [0; 32],
+        };
         Ok(Command {
             record,
             saga,
@@ -188,7 +257,8 @@ impl<H: Handler> Participant<H> {
             arrival,
             hash,
             trace,
-            expired: false, // told when the row is locked
+            // of no kind yet: whoever makes something of it says what it is
+            new_id: EventId::new(&self.clock).0,
         })
     }
 
@@ -211,10 +281,15 @@ impl<H: Handler> BatchHandler for Participant<H> {
     async fn handle(&mut self, batch: &[Received]) -> Result<Committed, Failure> {
         let this = &*self;
         let taken_up = this.clock.now();
-        let handled = this
-            .db
-            .run_tx("guard.batch", |tx| this.run(tx, batch))
-            .await?;
+        let batch = &this.read(batch);
+        let run = |way| {
+            this.db
+                .run_tx("guard.batch", move |tx| this.run(tx, batch, way))
+        };
+        let handled = match run(Way::Short).await {
+            Err(Error::LongWay) => run(Way::Long).await?,
+            handled => handled?,
+        };
         this.doorbell.ring();
         if this.tracer.is_enabled() {
             let committed = this.clock.now();
@@ -246,73 +321,54 @@ impl<C> Command<'_, C> {
             trace: &self.trace,
         }
     }
-}
 
-enum Asked<C> {
-    Reply(Reply),
-    Run(Task<C>),
-}
-
-/// What the guard says to a command; the body goes into the task, if there is one.
-fn ask<C>(
-    row: &mut Held,
-    command: &mut Command<'_, C>,
-    now: Timestamp,
-) -> Result<Asked<C>, palinode_db::Error> {
-    if command.expired {
-        let body = reply::refused(Cause::Expired);
-        return Ok(Asked::Reply(Reply {
-            body,
-            result: "refused_expired",
-        }));
-    }
-    let arrival = match command.arrival {
-        Arrival::Action { .. } => {
-            let same_body = row
-                .act_hash
-                .as_deref()
-                .is_none_or(|hash| *hash == command.hash);
-            Arrival::Action { same_body }
+    /// The command, for the handler.
+    fn task(&self) -> Task<'_, C> {
+        let command = self.body.as_ref();
+        Task {
+            command: command.expect("the guard runs no probe"),
+            saga: &self.saga,
+            direction: self.saga.direction,
+            new_id: self.new_id,
         }
-        other @ (Arrival::Compensation | Arrival::Probe | Arrival::UndoProbe) => other,
-    };
-    if let Answered::Reply(reply) = row.ask(arrival, command.arrived(), now)? {
-        return Ok(Asked::Reply(reply));
     }
-    let body = command
-        .body
-        .take()
-        .expect("the guard runs no probe, and each command once");
-    let saga = command.saga.clone();
-    Ok(Asked::Run(Task {
-        command: body,
-        direction: saga.direction,
-        step_key: step_key(saga.saga_id, &saga.step, saga.direction),
-        saga,
-    }))
-}
 
-/// The keys of the batch, each once, and where in them the key of each command stands.
-fn distinct<'a, C>(commands: &'a [Command<'_, C>]) -> (Vec<(SagaId, String)>, Vec<usize>) {
-    let mut keys: Vec<(SagaId, String)> = Vec::new();
-    let mut places: HashMap<(SagaId, &'a str), usize> = HashMap::new();
-    let at = commands
-        .iter()
-        .map(|command| {
-            let key = (command.saga.saga_id, command.saga.step.as_str());
-            *places.entry(key).or_insert_with(|| {
-                keys.push((key.0, key.1.to_owned()));
-                keys.len() - 1
-            })
-        })
-        .collect();
-    (keys, at)
-}
+    /// What the guard says.
+    fn ask(
+        &self,
+        row: &mut Held,
+        now: Timestamp,
+        oldest: Timestamp,
+    ) -> Result<Answered, palinode_db::Error> {
+        if is_before(self.saga.saga_id, oldest) {
+            let body = reply::refused(Cause::Expired);
+            return Ok(Answered::Reply(Reply {
+                body,
+                result: "refused_expired",
+            }));
+        }
+        let arrival = match self.arrival {
+            Arrival::Action { .. } => Arrival::Action {
+                same_body: row.act_hash.is_none_or(|hash| hash == self.hash),
+            },
+            other @ (Arrival::Compensation | Arrival::Probe | Arrival::UndoProbe) => other,
+        };
+        row.ask(arrival, self.arrived(), now)
+    }
 
-fn borrowed(keys: &[(SagaId, String)]) -> Vec<(SagaId, &str)> {
-    keys.iter()
-        .map(|(saga, step)| (*saga, step.as_str()))
-        .collect()
+    /// What its span tells.
+    fn processed(&self, result: &'static str, records: usize) -> spans::Processed {
+        let message = self.record.headers.text("ce_id");
+        spans::Processed {
+            topic: self.record.topic.clone(),
+            message: message.unwrap_or_default().to_owned(),
+            saga: self.saga.clone(),
+            context: self.trace.clone(),
+            created: self.record.trace(),
+            result,
+            records,
+        }
+    }
 }
 
 /// Whether the saga has started before that, by the time in its id.
@@ -322,34 +378,4 @@ fn is_before(saga: SagaId, oldest: Timestamp) -> bool {
         Timestamp::from_timestamp(i64::try_from(seconds).ok()?, nanos)
     });
     started_at.is_some_and(|at| at < oldest)
-}
-
-/// A command and its answer: what its span tells, and what is written into the outbox.
-fn address<C>(
-    (command, (reply, events)): (Command<'_, C>, (Reply, Vec<Event>)),
-) -> (spans::Processed, Addressed) {
-    let processed = spans::Processed {
-        topic: command.record.topic.clone(),
-        message: command
-            .record
-            .headers
-            .text("ce_id")
-            .unwrap_or_default()
-            .to_owned(),
-        saga: command.saga.clone(),
-        context: command.trace.clone(),
-        created: command.record.trace(),
-        result: reply.result,
-        records: 1 + events.len(),
-    };
-    let Command { saga, trace, .. } = command;
-    (
-        processed,
-        Addressed {
-            saga,
-            trace,
-            reply: Some(reply.body),
-            events,
-        },
-    )
 }

@@ -13,6 +13,9 @@ pub(crate) enum Error {
     /// The handler broke its contract: a bug of the service.
     #[error("the handler of {service} broke its contract: {what}")]
     Handler { service: &'static str, what: String },
+    /// A row of the guard that was to be there is not: the batch makes it first.
+    #[error("a row of the guard is missing: the batch is run again and makes it")]
+    LongWay,
 }
 
 impl AsDbError for Error {
@@ -20,7 +23,7 @@ impl AsDbError for Error {
         match self {
             Self::Db(error) => Some(error),
             Self::Outbox(error) => error.as_db_error(),
-            Self::Handler { .. } => None,
+            Self::Handler { .. } | Self::LongWay => None,
         }
     }
 }

@@ -10,20 +10,20 @@ use prost::{Message, Name};
 use uuid::Uuid;
 
 /// A command that the guard lets through.
-#[derive(Debug, Clone)]
-pub struct Task<C> {
+#[derive(Debug)]
+pub struct Task<'a, C> {
     /// The command, as the handler decoded it.
-    pub command: C,
+    pub command: &'a C,
     /// What travelled beside it.
-    pub saga: SagaHeaders,
+    pub saga: &'a SagaHeaders,
     /// Forward: run the action. Backward: take it back.
     pub direction: Direction,
-    /// Idempotency key for external systems, the same over all attempts and redeliveries.
-    pub step_key: Uuid,
+    /// Drawn for this command: the id (UUIDv7) of what it makes, if it makes something.
+    pub new_id: Uuid,
 }
 
 /// What came of a task.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     /// The action happened.
     Done {
@@ -107,6 +107,15 @@ pub trait Handler: Send + Sync + 'static {
     /// An unknown kind, or a body that is no such message: the record is parked.
     fn decode(&self, kind: &str, body: &Bytes) -> Result<Self::Command, Undecodable>;
 
+    /// What will most likely come of an action, told before anything is read.
+    ///
+    /// Its guard row is then written once, with that. A wrong guess costs one more statement and
+    /// changes nothing: what `handle` says is what counts. `None`: there is no telling.
+    fn expected(&self, task: &Task<'_, Self::Command>, now: Timestamp) -> Option<Outcome> {
+        let _ = (task, now);
+        None
+    }
+
     /// Does `tasks` in `tx`; `now` is the database's time, read once a batch.
     ///
     /// Shape: 1 to 500 tasks in arrival order, one at the most for each saga and step; one
@@ -118,9 +127,17 @@ pub trait Handler: Send + Sync + 'static {
     fn handle(
         &self,
         tx: Tx,
-        tasks: &[Task<Self::Command>],
+        tasks: &[Task<'_, Self::Command>],
         now: Timestamp,
     ) -> impl Future<Output = Result<(Tx, Vec<Decided>), palinode_db::Error>> + Send;
+}
+
+impl<C> Task<'_, C> {
+    /// Idempotency key for external systems, the same over all attempts and redeliveries.
+    #[must_use]
+    pub fn step_key(&self) -> Uuid {
+        step_key(self.saga.saga_id, &self.saga.step, self.direction)
+    }
 }
 
 impl Output {

@@ -32,7 +32,7 @@
 //!     async fn handle(
 //!         &self,
 //!         tx: Tx,
-//!         tasks: &[Task<String>],
+//!         tasks: &[Task<'_, String>],
 //!         _now: Timestamp,
 //!     ) -> Result<(Tx, Vec<Decided>), Error> {
 //!         // one statement for all of them would stand here, in `tx`

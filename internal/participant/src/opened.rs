@@ -1,22 +1,18 @@
 use palinode_db::{Error, Tx};
 use palinode_values::SagaId;
+use uuid::Uuid;
 
 use crate::reply;
 
-/// Writes the guard row of an opening step, in the transaction that starts the saga: the step is
+/// Writes the guard rows of an opening step, in the transaction that starts the sagas: the step is
 /// done, so that its compensation finds something to take back, and a probe hears so.
 ///
 /// # Errors
 /// Those of the database.
-pub async fn opened(tx: &mut Tx, saga: SagaId, step: &str) -> Result<(), Error> {
-    sqlx::query!(
-        "INSERT INTO saga_guard (saga_id, step, act, act_result, comp)
-         VALUES ($1, $2, 'done', $3, 'none')",
-        saga.0,
-        step,
-        &reply::done(None)[..],
-    )
-    .execute(tx.conn())
-    .await?;
+pub async fn opened(tx: &mut Tx, sagas: &[SagaId], step: &str) -> Result<(), Error> {
+    let sagas: Vec<Uuid> = sagas.iter().map(|saga| saga.0).collect();
+    sqlx::query_file!("src/sql/opened.sql", &sagas, step, &reply::done(None)[..])
+        .execute(tx.conn())
+        .await?;
     Ok(())
 }

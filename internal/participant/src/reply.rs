@@ -24,7 +24,7 @@ fn encode(answer: Answer) -> Bytes {
     .into()
 }
 
-pub(crate) fn done(output: Option<Output>) -> Bytes {
+pub(crate) fn done(output: Option<&Output>) -> Bytes {
     let output = output.map(|output| Any {
         type_url: format!("type.googleapis.com/{}", output.kind),
         value: output.body.to_vec(),

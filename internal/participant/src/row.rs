@@ -22,14 +22,28 @@ pub(crate) struct Held {
     pub(crate) saga_id: SagaId,
     pub(crate) step: String,
     pub(crate) row: Row,
-    pub(crate) act_hash: Option<Vec<u8>>,
+    /// SHA-256 of the body of the action.
+    pub(crate) act_hash: Option<[u8; 32]>,
     /// The stored reply; while the action is pending, the command that it will answer.
     pub(crate) act_result: Option<Bytes>,
     /// The stored reply; while the compensation is pending, the command that it will answer.
     pub(crate) comp_result: Option<Bytes>,
     pub(crate) pending_until: Option<Timestamp>,
-    /// Whether it has to be written back.
-    pub(crate) changed: bool,
+    /// Whether it was changed since it was read.
+    changed: bool,
+    /// What it was written with before the handler had said anything.
+    pub(crate) expected: Option<Box<Expected>>,
+}
+
+/// What will most likely come of an action, and the row that it makes.
+#[derive(Debug, Clone)]
+pub(crate) struct Expected {
+    outcome: Outcome,
+    reply: Bytes,
+    pub(crate) act: Act,
+    pub(crate) act_hash: [u8; 32],
+    pub(crate) act_result: Bytes,
+    pub(crate) pending_until: Option<Timestamp>,
 }
 
 /// A reply, and what the guard did, as `guard.result` has it.
@@ -45,7 +59,7 @@ pub(crate) struct Arrived<'a> {
     pub(crate) record: &'a Received,
     pub(crate) direction: Direction,
     pub(crate) may_fail: bool,
-    /// SHA-256 of the body.
+    /// SHA-256 of the body; zeros where it is no action, for nothing is compared then.
     pub(crate) hash: [u8; 32],
     /// Context of the `process` span.
     pub(crate) trace: &'a TraceContext,
@@ -72,6 +86,58 @@ impl Held {
             comp_result: None,
             pending_until: None,
             changed: false,
+            expected: None,
+        }
+    }
+
+    /// Takes note of what will most likely come of `action`, the first command for the row.
+    /// What no row can be made of is left to be told when it has come.
+    pub(crate) fn expect(&mut self, outcome: Outcome, action: Arrived<'_>) {
+        let (act, reply, act_result, pending_until) = match &outcome {
+            Outcome::Done { output } => {
+                let Ok(reply) = small(reply::done(output.as_ref())) else {
+                    return;
+                };
+                (Act::Done, reply.clone(), reply, None)
+            }
+            Outcome::Pending { until, how } => {
+                let owed = Owed::keep(action.record, action.trace, *how);
+                (
+                    Act::Pending(*how),
+                    reply::pending(*until),
+                    owed,
+                    Some(*until),
+                )
+            }
+            Outcome::Failed { .. }
+            | Outcome::Transient { .. }
+            | Outcome::Undone
+            | Outcome::CannotUndo { .. } => return,
+        };
+        self.expected = Some(Box::new(Expected {
+            outcome,
+            reply,
+            act,
+            act_hash: action.hash,
+            act_result,
+            pending_until,
+        }));
+    }
+
+    /// Whether the row stands otherwise in the database than here.
+    pub(crate) fn is_to_be_written(&self) -> bool {
+        match &self.expected {
+            None => self.changed,
+            Some(expected) => {
+                let row = Row {
+                    act: expected.act,
+                    ..Row::NEW
+                };
+                self.row != row
+                    || self.act_hash != Some(expected.act_hash)
+                    || self.act_result.as_ref() != Some(&expected.act_result)
+                    || self.pending_until != expected.pending_until
+            }
         }
     }
 
@@ -124,6 +190,21 @@ impl Held {
         outcome: Outcome,
         command: Arrived<'_>,
     ) -> Result<Reply, String> {
+        if let Some(expected) = self.expected.take_if(|e| e.comes_of(&outcome, command)) {
+            self.change(Row {
+                act: expected.act,
+                ..self.row
+            });
+            self.act_hash = Some(expected.act_hash);
+            self.act_result = Some(expected.act_result.clone());
+            self.pending_until = expected.pending_until;
+            let body = expected.reply.clone();
+            self.expected = Some(expected);
+            return Ok(Reply {
+                body,
+                result: "applied",
+            });
+        }
         let body = match (command.direction, outcome) {
             (_, Outcome::Transient { detail }) => {
                 return Ok(Reply {
@@ -132,7 +213,7 @@ impl Held {
                 });
             }
             (Direction::Forward, Outcome::Done { output }) => {
-                let body = small(reply::done(output))?;
+                let body = small(reply::done(output.as_ref()))?;
                 self.acted(Act::Done, command, body.clone());
                 body
             }
@@ -195,7 +276,7 @@ impl Held {
 
     fn acted(&mut self, act: Act, command: Arrived<'_>, result: Bytes) {
         self.change(Row { act, ..self.row });
-        self.act_hash = Some(command.hash.to_vec());
+        self.act_hash = Some(command.hash);
         self.act_result = Some(result);
     }
 
@@ -243,6 +324,18 @@ impl Held {
             format!("{}/{}", self.saga_id, self.step),
             why,
         )
+    }
+}
+
+impl Expected {
+    /// Whether that came of `command`: then its row stands already. When a pending answer is
+    /// expected is a guess either way.
+    fn comes_of(&self, outcome: &Outcome, command: Arrived<'_>) -> bool {
+        let same = match (&self.outcome, outcome) {
+            (Outcome::Pending { how, .. }, Outcome::Pending { how: said, .. }) => how == said,
+            (expected, said) => expected == said,
+        };
+        same && command.direction == Direction::Forward && command.hash == self.act_hash
     }
 }
 

@@ -106,8 +106,7 @@ pub async fn settle(
             events: settlement.events.clone(),
         });
     }
-    let rows: Vec<Held> = rows.into_values().collect();
-    store::write(&mut tx, &rows).await?;
+    store::write(&mut tx, rows.values()).await?;
     // no span is written here, so a record continues the span that took its command up
     let records = outgoing::records(addressed, clock, TraceContext::clone);
     outgoing::append(&mut tx, service, &records)
@@ -160,7 +159,7 @@ fn forward(row: &mut Held, outcome: &Outcome) -> Result<Said, Error> {
     let undo_wanted = row.row.comp == Comp::Pending;
     match outcome {
         Outcome::Done { output } => {
-            let reply = acted(row, Act::Done, reply::done(output.clone()))?;
+            let reply = acted(row, Act::Done, reply::done(output.as_ref()))?;
             if undo_wanted {
                 // the action's outcome interests nobody any more: the saga waits for the undo
                 let undo = row.owed(Direction::Backward)?.saga;

@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use bytes::Bytes;
 use palinode_db::{Error, Tx};
@@ -8,7 +8,7 @@ use palinode_saga::guard::{Act, Comp, Row};
 use palinode_values::{SagaId, Timestamp};
 use uuid::Uuid;
 
-use crate::row::Held;
+use crate::row::{Expected, Held};
 
 /// Keeps records that a consumer cannot handle, each with the reason, in the open transaction.
 /// A record that is parked already stays as it is.
@@ -23,7 +23,10 @@ pub async fn park(tx: &mut Tx, parked: &[(&Received, String)]) -> Result<(), Err
     let partitions: Vec<_> = parked.iter().map(|(r, _)| r.partition).collect();
     let offsets: Vec<_> = parked.iter().map(|(r, _)| r.offset).collect();
     let keys: Vec<_> = parked.iter().map(|(r, _)| r.key.to_vec()).collect();
-    let headers: Vec<_> = parked.iter().map(|(r, _)| r.headers.encode().to_vec()).collect();
+    let headers: Vec<_> = parked
+        .iter()
+        .map(|(r, _)| r.headers.encode().to_vec())
+        .collect();
     let payloads: Vec<_> = parked.iter().map(|(r, _)| r.body.to_vec()).collect();
     let errors: Vec<_> = parked
         .iter()
@@ -47,75 +50,148 @@ pub async fn park(tx: &mut Tx, parked: &[(&Received, String)]) -> Result<(), Err
     Ok(())
 }
 
-/// Locks the rows of `keys`, and makes those that are missing.
+/// How rows are locked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// Rows that are expected to be missing are made, the others locked.
+    Short,
+    /// First every row that is missing is made.
+    Long,
+}
+
+/// A row of the batch before it is locked.
+#[derive(Debug)]
+pub(crate) struct Wanted {
+    pub(crate) held: Held,
+    pub(crate) at: Where,
+}
+
+/// Where the row of a key is supposed to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Where {
+    /// Nowhere yet: its first command is the action.
+    Missing,
+    /// There: something else came before.
+    There,
+    /// Gone with its day: it is neither made nor locked, and stays a blank.
+    Gone,
+}
+
+/// Locks `rows`, and makes those that are missing with what is expected of them.
 ///
-/// Shape: `keys` are distinct and not empty; one row comes back for each, in the order of `keys`,
-/// and the database's time. Of an `expired` key the row is a blank, neither made nor locked. The
-/// caller holds no row yet of the tables that a handler locks.
+/// Shape: `rows` are distinct, not empty, in key order. The caller holds no row yet of the tables
+/// that a handler locks. `None`: a row that was to be there is not, roll back and go the long way.
 ///
 /// New rows first, then the ones that are there, each in key order: who waits for a new row holds
 /// none that was there before, so two batches cannot wait for each other.
 pub(crate) async fn lock(
     tx: &mut Tx,
-    keys: &[(SagaId, &str)],
-    expired: &[bool],
-) -> Result<(Vec<Held>, Times), Error> {
-    let kept = keys.iter().zip(expired).filter(|(_, expired)| !**expired);
-    let kept: Vec<_> = kept.map(|(key, _)| *key).collect();
-    if kept.is_empty() {
-        let blanks = keys
-            .iter()
-            .map(|(saga, step)| Held::new(*saga, (*step).to_owned()));
-        return Ok((blanks.collect(), times(tx).await?));
+    rows: &mut [Wanted],
+    way: Way,
+) -> Result<Option<Times>, Error> {
+    let is_made = |row: &Wanted| match row.at {
+        Where::Missing => true,
+        Where::There => way == Way::Long,
+        Where::Gone => false,
+    };
+    let new: Vec<&Held> = rows
+        .iter()
+        .filter(|r| is_made(r))
+        .map(|r| &r.held)
+        .collect();
+    let mut told = None;
+    let mut made: Option<HashSet<(Uuid, String)>> = None;
+    if !new.is_empty() {
+        let Made { times, keys } = insert(tx, &new).await?;
+        (told, made) = (Some(times), keys);
     }
-    let (sagas, steps) = columns(&kept);
-    let made = sqlx::query!(
-        r#"INSERT INTO saga_guard (saga_id, step, act, comp)
-           SELECT k.saga_id, k.step, 'none', 'none'
-             FROM unnest($1::uuid[], $2::text[]) AS k(saga_id, step)
-            ORDER BY k.saga_id, k.step
-               ON CONFLICT DO NOTHING
-        RETURNING saga_id, step, now() AS "now!",
-                  (SELECT greatest(oldest, now() - keep) FROM retention
-                    WHERE parent = 'saga_guard') AS "oldest!""#,
+    let is_there = |row: &&mut Wanted| match (row.at, &made) {
+        (Where::Gone, _) => false,
+        (Where::There, _) if way == Way::Short => true,
+        (_, None) => false,
+        (_, Some(made)) => !made.contains(&(row.held.saga_id.0, row.held.step.clone())),
+    };
+    let there: Vec<&mut Wanted> = rows.iter_mut().filter(is_there).collect();
+    if !there.is_empty() {
+        let keys: Vec<_> = there
+            .iter()
+            .map(|r| (r.held.saga_id, r.held.step.as_str()))
+            .collect();
+        let (found, read_at) = find(tx, &keys).await?;
+        told = told.or(read_at);
+        let key = |held: &Held| (held.saga_id, held.step.clone());
+        let mut found: HashMap<_, _> = found.into_iter().map(|held| (key(&held), held)).collect();
+        for row in there {
+            match found.remove(&key(&row.held)) {
+                Some(held) => row.held = held,
+                None if way == Way::Short => return Ok(None),
+                None => {
+                    let why = "a row was not locked";
+                    return Err(Error::inconsistent("saga_guard", "saga_id", "batch", why));
+                }
+            }
+        }
+    }
+    match told {
+        Some(times) => Ok(Some(times)),
+        None => times(tx).await.map(Some),
+    }
+}
+
+/// What came of an insert.
+struct Made {
+    times: Times,
+    /// Which were made; `None`: all of them.
+    keys: Option<HashSet<(Uuid, String)>>,
+}
+
+async fn insert(tx: &mut Tx, rows: &[&Held]) -> Result<Made, Error> {
+    fn expected(row: &Held) -> Option<&Expected> {
+        row.expected.as_deref()
+    }
+    let sagas: Vec<Uuid> = rows.iter().map(|row| row.saga_id.0).collect();
+    let steps: Vec<&str> = rows.iter().map(|row| row.step.as_str()).collect();
+    let acts: Vec<&str> = rows
+        .iter()
+        .map(|row| act_name(expected(row).map_or(Act::None, |e| e.act)))
+        .collect();
+    let hashes: Vec<Option<&[u8]>> = rows
+        .iter()
+        .map(|row| expected(row).map(|e| e.act_hash.as_slice()))
+        .collect();
+    let results: Vec<Option<&[u8]>> = rows
+        .iter()
+        .map(|row| expected(row).map(|e| e.act_result.as_ref()))
+        .collect();
+    let until: Vec<Option<Timestamp>> = rows
+        .iter()
+        .map(|row| expected(row).and_then(|e| e.pending_until))
+        .collect();
+    let made = sqlx::query_file!(
+        "src/sql/guard_insert.sql",
         &sagas,
         &steps as &[&str],
+        &acts as &[&str],
+        &hashes as &[Option<&[u8]>],
+        &results as &[Option<&[u8]>],
+        &until as &[Option<Timestamp>],
     )
-    .fetch_all(tx.conn())
+    .fetch_one(tx.conn())
     .await?;
-    let mut times = made.first().map(|row| Times {
-        now: row.now,
-        oldest: row.oldest,
+    let keys = (made.count < i64::try_from(rows.len()).unwrap_or(i64::MAX)).then(|| {
+        let sagas = made.sagas.unwrap_or_default();
+        sagas
+            .into_iter()
+            .zip(made.steps.unwrap_or_default())
+            .collect()
     });
-    let mut rows: HashMap<(SagaId, String), Held> = HashMap::with_capacity(keys.len());
-    for row in made {
-        let (saga, step) = (SagaId(row.saga_id), row.step);
-        rows.insert((saga, step.clone()), Held::new(saga, step));
-    }
-    let key = |&(saga, step): &(SagaId, &str)| (saga, step.to_owned());
-    let there: Vec<_> = kept
-        .iter()
-        .filter(|k| !rows.contains_key(&key(k)))
-        .copied()
-        .collect();
-    if !there.is_empty() {
-        let (found, read_at) = find(tx, &there).await?;
-        times = times.or(read_at);
-        rows.extend(
-            found
-                .into_iter()
-                .map(|row| ((row.saga_id, row.step.clone()), row)),
-        );
-    }
-    let missing = || Error::inconsistent("saga_guard", "saga_id", "batch", "a row was not locked");
-    let locked = keys.iter().zip(expired).map(|(k, expired)| match expired {
-        true => Ok(Held::new(k.0, k.1.to_owned())),
-        false => rows.remove(&key(k)).ok_or_else(missing),
-    });
-    Ok((
-        locked.collect::<Result<_, _>>()?,
-        times.ok_or_else(missing)?,
-    ))
+    Ok(Made {
+        times: Times {
+            now: made.now,
+            oldest: made.oldest,
+        },
+        keys,
+    })
 }
 
 /// The database's time, and what is too old for it.
@@ -146,17 +222,9 @@ pub(crate) async fn lock_existing(
 async fn find(tx: &mut Tx, keys: &[(SagaId, &str)]) -> Result<(Vec<Held>, Option<Times>), Error> {
     let (sagas, steps) = columns(keys);
     let (least, greatest) = bounds(&sagas);
-    let found = sqlx::query_as!(
+    let found = sqlx::query_file_as!(
         Found,
-        r#"SELECT g.saga_id, g.step, g.act, g.act_hash, g.act_result, g.comp, g.comp_result,
-                  g.pending_until, now() AS "now!",
-                  (SELECT greatest(oldest, now() - keep) FROM retention
-                    WHERE parent = 'saga_guard') AS "oldest!"
-             FROM unnest($1::uuid[], $2::text[]) AS k(saga_id, step)
-             JOIN saga_guard g ON g.saga_id = k.saga_id AND g.step = k.step
-            WHERE g.saga_id BETWEEN $3 AND $4 -- prunes the other days
-            ORDER BY g.saga_id, g.step
-              FOR UPDATE OF g"#,
+        "src/sql/guard_lock.sql",
         &sagas,
         &steps as &[&str],
         least,
@@ -175,42 +243,44 @@ async fn find(tx: &mut Tx, keys: &[(SagaId, &str)]) -> Result<(Vec<Held>, Option
     Ok((rows, times))
 }
 
-/// Writes back the rows that were changed.
+/// Writes back the rows that stand otherwise in the database.
 ///
 /// Shape: rows that this transaction holds, each once.
-pub(crate) async fn write(tx: &mut Tx, rows: &[Held]) -> Result<(), Error> {
-    let changed: Vec<&Held> = rows.iter().filter(|row| row.changed).collect();
+pub(crate) async fn write(tx: &mut Tx, rows: impl IntoIterator<Item = &Held>) -> Result<(), Error> {
+    let changed: Vec<&Held> = rows
+        .into_iter()
+        .filter(|row| row.is_to_be_written())
+        .collect();
     if changed.is_empty() {
         return Ok(());
     }
-    let bytes = |field: fn(&Held) -> &Option<Bytes>| -> Vec<Option<Vec<u8>>> {
-        changed
-            .iter()
-            .map(|row| field(row).as_ref().map(|bytes| bytes.to_vec()))
-            .collect()
-    };
+    let acted: Vec<_> = changed
+        .iter()
+        .map(|row| row.act_result.as_deref())
+        .collect();
+    let compensated: Vec<_> = changed
+        .iter()
+        .map(|row| row.comp_result.as_deref())
+        .collect();
     let sagas: Vec<_> = changed.iter().map(|row| row.saga_id.0).collect();
     let (least, greatest) = bounds(&sagas);
     let steps: Vec<_> = changed.iter().map(|row| row.step.as_str()).collect();
     let acts: Vec<_> = changed.iter().map(|row| act_name(row.row.act)).collect();
-    let hashes: Vec<_> = changed.iter().map(|row| row.act_hash.clone()).collect();
+    let hashes: Vec<_> = changed
+        .iter()
+        .map(|row| row.act_hash.as_ref().map(<[u8; 32]>::as_slice))
+        .collect();
     let comps: Vec<_> = changed.iter().map(|row| comp_name(row.row.comp)).collect();
     let until: Vec<_> = changed.iter().map(|row| row.pending_until).collect();
-    let written = sqlx::query!(
-        "UPDATE saga_guard g
-            SET act = n.act, act_hash = n.act_hash, act_result = n.act_result, comp = n.comp,
-                comp_result = n.comp_result, pending_until = n.pending_until, updated_at = now()
-           FROM unnest($1::uuid[], $2::text[], $3::text[], $4::bytea[], $5::bytea[], $6::text[],
-                       $7::bytea[], $8::timestamptz[])
-             AS n(saga_id, step, act, act_hash, act_result, comp, comp_result, pending_until)
-          WHERE g.saga_id = n.saga_id AND g.step = n.step AND g.saga_id BETWEEN $9 AND $10",
+    let written = sqlx::query_file!(
+        "src/sql/guard_update.sql",
         &sagas,
         &steps as &[&str],
         &acts as &[&str],
-        &hashes as &[Option<Vec<u8>>],
-        &bytes(|row| &row.act_result) as &[Option<Vec<u8>>],
+        &hashes as &[Option<&[u8]>],
+        &acted as &[Option<&[u8]>],
         &comps as &[&str],
-        &bytes(|row| &row.comp_result) as &[Option<Vec<u8>>],
+        &compensated as &[Option<&[u8]>],
         &until as &[Option<Timestamp>],
         least,
         greatest,
@@ -245,16 +315,12 @@ impl TryFrom<Found> for Held {
     type Error = Error;
 
     fn try_from(found: Found) -> Result<Self, Error> {
-        let mut held = Self {
-            saga_id: SagaId(found.saga_id),
-            step: found.step,
-            row: Row::NEW,
-            act_hash: found.act_hash,
-            act_result: found.act_result.map(Bytes::from),
-            comp_result: found.comp_result.map(Bytes::from),
-            pending_until: found.pending_until,
-            changed: false,
-        };
+        let mut held = Self::new(SagaId(found.saga_id), found.step);
+        let hash = found.act_hash.map(<[u8; 32]>::try_from).transpose();
+        held.act_hash = hash.map_err(|_not_32| held.inconsistent("act_hash", "no SHA-256"))?;
+        held.act_result = found.act_result.map(Bytes::from);
+        held.comp_result = found.comp_result.map(Bytes::from);
+        held.pending_until = found.pending_until;
         let act = match found.act.as_str() {
             "none" => Act::None,
             "pending" => Act::Pending(held.owed(Direction::Forward)?.how),

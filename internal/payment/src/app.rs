@@ -6,6 +6,6 @@ mod settle_cards;
 
 pub(crate) use credit_wallet::credit_wallet;
 pub(crate) use error::Error;
-pub(crate) use run_commands::run_commands;
+pub(crate) use run_commands::{expected, run_commands};
 pub use seed::seed;
 pub(crate) use settle_cards::{Answered, settle_cards};

@@ -4,11 +4,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::Bytes;
 use palinode_db::{Error, Tx};
 use palinode_messaging::{BatchHandler, Committed, Failure, Received};
-use palinode_participant::{Decided, Handler, Participant, Task, Undecodable};
+use palinode_participant::{Decided, Handler, Outcome, Participant, Task, Undecodable};
 use palinode_values::{Clock, Timestamp};
 use tokio::sync::Notify;
 
-use crate::app::run_commands;
+use crate::app::{expected, run_commands};
 use crate::convert;
 use crate::domain::Command;
 
@@ -44,10 +44,14 @@ impl Handler for Commands {
         convert::command(kind, body).map_err(Undecodable)
     }
 
+    fn expected(&self, task: &Task<'_, Command>, now: Timestamp) -> Option<Outcome> {
+        expected(task, now)
+    }
+
     async fn handle(
         &self,
         tx: Tx,
-        tasks: &[Task<Command>],
+        tasks: &[Task<'_, Command>],
         now: Timestamp,
     ) -> Result<(Tx, Vec<Decided>), Error> {
         let (tx, ran) = run_commands(tx, &self.clock, tasks, now).await?;

@@ -26,4 +26,4 @@ mod wiring;
 
 pub use app::seed;
 pub use store::audit::audit;
-pub use wiring::build;
+pub use wiring::{build, participant};

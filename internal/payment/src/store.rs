@@ -1,6 +1,6 @@
 pub(crate) mod audit;
+pub(crate) mod batch;
 pub(crate) mod credits;
 pub(crate) mod intents;
-pub(crate) mod ledger;
 pub(crate) mod payments;
 pub(crate) mod wallets;

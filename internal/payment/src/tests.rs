@@ -2,6 +2,9 @@
 
 mod cards;
 mod fixture;
+mod plans;
 mod requests;
 mod returns;
+#[path = "../../participant/tests/it/tables.rs"]
+mod tables;
 mod wallets;

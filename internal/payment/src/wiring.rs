@@ -1,10 +1,14 @@
 use std::sync::Arc;
 
-use palinode_messaging::commands_of;
+use palinode_db::Db;
+use palinode_messaging::{BatchHandler, commands_of};
+use palinode_outbox::Doorbell;
 use palinode_participant::Participant;
 use palinode_pb::payment::v1::payment_service_server::PaymentServiceServer;
 use palinode_rpc::channel;
 use palinode_service::Context;
+use palinode_telemetry::Tracer;
+use palinode_values::Clock;
 use tokio::sync::Notify;
 
 use crate::calls::{CardCalls, Parts};
@@ -29,21 +33,18 @@ pub async fn build(context: Context) -> anyhow::Result<()> {
         .add_service(PaymentServiceServer::new(handlers));
     context.serve_grpc(server);
 
-    let commands = Arc::new(Commands::new(context.clock.clone()));
-    let participant = Participant::new(
-        SERVICE,
+    let batches = batches(
         context.db().clone(),
-        Arc::clone(&commands),
         context.doorbell.clone(),
         context.tracer.clone(),
         context.clock.clone(),
+        Arc::clone(&bell),
     );
     let topic = commands_of(SERVICE).expect("payment has a topic of commands");
-    let batches = CommandBatches::new(participant, commands, Arc::clone(&bell));
     context.consume(SERVICE, &[topic], batches)?;
 
     let calls = CardCalls::new(Parts {
-        db: context.db().clone(),
+        db: context.db().with_fixed_plans(),
         processor: Processor::new(channel(&context.peers().cardprocessor), limits.call_limit),
         clock: context.clock.clone(),
         bell,
@@ -56,4 +57,22 @@ pub async fn build(context: Context) -> anyhow::Result<()> {
         Ok(())
     });
     context.spawn_relay()
+}
+
+/// What handles the commands of sagas; the calls to the card processor are left to others.
+pub fn participant(db: Db, doorbell: Doorbell, tracer: Tracer, clock: Clock) -> impl BatchHandler {
+    batches(db, doorbell, tracer, clock, Arc::new(Notify::new()))
+}
+
+fn batches(
+    db: Db,
+    doorbell: Doorbell,
+    tracer: Tracer,
+    clock: Clock,
+    bell: Arc<Notify>,
+) -> CommandBatches {
+    let commands = Arc::new(Commands::new(clock.clone()));
+    let handler = Arc::clone(&commands);
+    let participant = Participant::new(SERVICE, db, handler, doorbell, tracer, clock);
+    CommandBatches::new(participant, commands, bell)
 }

@@ -1,8 +1,10 @@
 use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use palinode_messaging::LANES;
 
+use crate::log::{Cursor, Window};
 use crate::store::{Round, Taken};
 use crate::trust::Trust;
 
@@ -10,6 +12,33 @@ use crate::trust::Trust;
 #[derive(Debug, Default)]
 pub(crate) struct Lanes {
     owned: BTreeMap<i16, Lane>,
+    reads: u64,
+}
+
+/// Reads that a backlog is divided into: one is in the database, one on its way to Kafka, one is
+/// being deleted.
+const READS_DEEP: usize = 3;
+
+/// A lane as it was when its rows were asked for.
+#[derive(Debug, Clone)]
+pub(crate) struct Asked {
+    pub(crate) lane: i16,
+    pub(crate) epoch: i64,
+    pub(crate) trust: Trust,
+    pub(crate) careful: bool,
+    /// Log mode: where the lane stands.
+    pub(crate) cursor: Option<Cursor>,
+    /// Log mode: what was read of it.
+    pub(crate) window: Option<Window>,
+    parked: Arc<HashSet<(i16, Vec<u8>)>>,
+}
+
+impl Asked {
+    /// Whether an earlier record of the topic and key is parked.
+    pub(crate) fn is_blocked(&self, topic: i16, key: &[u8]) -> bool {
+        // few lanes ever have parked keys: no copy of the key for the others
+        !self.parked.is_empty() && self.parked.contains(&(topic, key.to_vec()))
+    }
 }
 
 /// One lane, under a lease.
@@ -21,26 +50,47 @@ pub(crate) struct Lane {
     pub(crate) verdict_seq: i64,
     /// A page of it is being read, published or settled.
     pub(crate) busy: bool,
+    /// Parked records may have got verdicts: nothing is read until they are carried out.
+    pub(crate) verdicts: bool,
     /// The last page was refused for one of its records: the next ones hold one record each,
     /// until the culprit is found.
     pub(crate) careful: bool,
+    /// The last page was full: there are rows behind it.
+    pub(crate) deep: bool,
+    /// Log mode: where it stands.
+    pub(crate) cursor: Option<Cursor>,
+    /// Counts reads: lanes take turns.
+    read_at: u64,
     /// Topic and key of records that are parked: later ones are parked behind them.
-    parked: HashSet<(i16, Vec<u8>)>,
+    parked: Arc<HashSet<(i16, Vec<u8>)>>,
     /// Something was parked since the current lease round began.
     parked_in_round: bool,
 }
 
 impl Lane {
-    /// Whether an earlier record of the topic and key is parked.
-    pub(crate) fn is_blocked(&self, topic: i16, key: &[u8]) -> bool {
-        // few lanes ever have parked keys: no copy of the key for the others
-        !self.parked.is_empty() && self.parked.contains(&(topic, key.to_vec()))
+    fn is_idle(&self) -> bool {
+        !self.busy && !self.paused && self.trust.holds()
+    }
+
+    fn may_be_read(&self) -> bool {
+        self.is_idle() && !self.verdicts
     }
 
     /// A record of the topic and key is parked.
     pub(crate) fn block(&mut self, topic: i16, key: Vec<u8>) {
-        self.parked.insert((topic, key));
+        Arc::make_mut(&mut self.parked).insert((topic, key));
         self.parked_in_round = true;
+    }
+
+    /// Log mode: it stands there now. A window that is open has more rows.
+    pub(crate) fn move_to(&mut self, cursor: Cursor) {
+        self.deep = cursor.open.is_some();
+        self.cursor = Some(cursor);
+    }
+
+    /// What is parked, as the table has it; nothing else of the lane was in flight.
+    pub(crate) fn settle_parked(&mut self, parked: HashSet<(i16, Vec<u8>)>) {
+        self.parked = Arc::new(parked);
     }
 }
 
@@ -64,13 +114,53 @@ impl Lanes {
         (owned.epoch == epoch).then_some(owned)
     }
 
-    /// Lanes to be read, with their epochs.
-    pub(crate) fn idle(&self) -> Vec<(i16, i64)> {
-        self.owned
-            .iter()
-            .filter(|(_, lane)| !lane.busy && !lane.paused && lane.trust.holds())
-            .map(|(number, lane)| (*number, lane.epoch))
-            .collect()
+    /// Whether a lane may be read that has more rows than its last page held, or one that has not.
+    pub(crate) fn has_idle(&self, deep: bool) -> bool {
+        let mut lanes = self.owned.values();
+        lanes.any(|lane| lane.deep == deep && lane.may_be_read())
+    }
+
+    /// Takes lanes for a read, those that had to wait longest first. They are busy from now on.
+    ///
+    /// Deep lanes are taken apart from the others, and not all at once: the rows of some are
+    /// published while those of others are read. The others are read together, all of them.
+    pub(crate) fn take_for_read(&mut self, deep: bool) -> Vec<Asked> {
+        let some = self.owned.len().div_ceil(READS_DEEP);
+        self.reads += 1;
+        let at = self.reads;
+        let mut lanes: Vec<_> = self
+            .owned
+            .iter_mut()
+            .filter(|(_, lane)| lane.deep == deep && lane.may_be_read())
+            .collect();
+        if let Some(careful) = lanes.iter().position(|(_, lane)| lane.careful) {
+            // alone: the answer of the broker is its own then
+            lanes = vec![lanes.swap_remove(careful)];
+        } else if deep {
+            lanes.sort_by_key(|(_, lane)| lane.read_at);
+            lanes.truncate(some);
+        }
+        let asked = lanes.into_iter().map(|(number, lane)| {
+            lane.busy = true;
+            lane.read_at = at;
+            Asked {
+                lane: *number,
+                epoch: lane.epoch,
+                trust: lane.trust.clone(),
+                careful: lane.careful,
+                cursor: lane.cursor.clone(),
+                window: None,
+                parked: Arc::clone(&lane.parked),
+            }
+        });
+        asked.collect()
+    }
+
+    /// A lane whose parked records are to be looked at, with its epoch.
+    pub(crate) fn with_verdicts(&self) -> Option<(i16, i64)> {
+        let mut lanes = self.owned.iter();
+        let (number, lane) = lanes.find(|(_, lane)| lane.verdicts && lane.is_idle())?;
+        Some((*number, lane.epoch))
     }
 
     /// Every lane with its epoch and the verdicts that were seen, for a lease round.
@@ -109,7 +199,8 @@ impl Lanes {
                 // a key parked during the round is not in its answer: then wait for the next one
                 if lane.verdict_seq != renewed.verdict_seq && !lane.parked_in_round {
                     lane.verdict_seq = renewed.verdict_seq;
-                    lane.parked.clear(); // read anew, below
+                    lane.parked = Arc::default(); // read anew, below
+                    lane.verdicts = true;
                 }
             }
         }
@@ -133,17 +224,33 @@ impl Lanes {
                 verdict_seq,
                 busy: false,
                 careful: false,
-                parked: HashSet::new(),
+                verdicts: false,
+                deep: false,
+                cursor: None,
+                read_at: 0,
+                parked: Arc::default(),
                 parked_in_round: false,
             };
             self.owned.insert(lane, fresh);
         }
+        for (number, cursor) in round.cursors {
+            if let Some(lane) = self.owned.get_mut(&number) {
+                lane.move_to(cursor);
+            }
+        }
         for (number, topic, key) in round.parked {
             if let Some(lane) = self.owned.get_mut(&number) {
-                lane.parked.insert((topic, key));
+                Arc::make_mut(&mut lane.parked).insert((topic, key));
+                lane.verdicts = true;
             }
         }
         loss
+    }
+
+    /// Drops a lane that somebody else has taken.
+    pub(crate) fn drop_lost(&mut self, lane: i16, epoch: i64) {
+        let loss = self.lose(&[(lane, epoch)]);
+        debug_assert!(matches!(loss, Loss::Harmless | Loss::InFlight));
     }
 
     /// Drops lanes whose trust is over.
@@ -211,7 +318,15 @@ mod tests {
             taken: taken.iter().map(take).collect(),
             taken_until: later,
             parked: Vec::new(),
+            cursors: Vec::new(),
         }
+    }
+
+    /// The lanes that would be read now.
+    fn readable(lanes: &Lanes) -> Vec<i16> {
+        let lanes = lanes.owned.iter();
+        let lanes = lanes.filter(|(_, lane)| lane.may_be_read());
+        lanes.map(|(number, _)| *number).collect()
     }
 
     fn owning(lanes: &[i16]) -> Lanes {
@@ -227,7 +342,7 @@ mod tests {
         let page = lanes.get_mut(2, 1).unwrap().trust.clone();
         let asked = lanes.begin_round();
         assert_eq!(lanes.apply(&asked, round(&[2, 3], &[])), Loss::Harmless);
-        assert_eq!(lanes.idle(), [(3, 1)]);
+        assert_eq!(readable(&lanes), [3]);
         assert!(page.holds());
         let asked = lanes.begin_round();
         assert_eq!(lanes.apply(&asked, round(&[3], &[])), Loss::InFlight);
@@ -245,6 +360,31 @@ mod tests {
         assert_eq!(lanes.give_up_excess(0), [(1, 1)]);
     }
 
+    fn is_blocked(lanes: &Lanes, key: &[u8]) -> bool {
+        lanes.owned[&1].parked.contains(&(5, key.to_vec()))
+    }
+
+    #[test]
+    fn deep_lanes_take_turns_and_the_others_are_read_together() {
+        let mut lanes = owning(&[1, 2, 3, 4, 5, 6]);
+        for number in 1..=5 {
+            lanes.get_mut(number, 1).unwrap().deep = true;
+        }
+        let mut read = |deep| {
+            let asked = lanes.take_for_read(deep);
+            asked.iter().map(|asked| asked.lane).collect::<Vec<_>>()
+        };
+        assert_eq!(read(true), [1, 2]);
+        assert_eq!(read(false), [6]);
+        assert_eq!(read(true), [3, 4]);
+        for number in [3, 4, 1] {
+            lanes.get_mut(number, 1).unwrap().busy = false;
+        }
+        let asked = lanes.take_for_read(true);
+        assert_eq!(asked.iter().map(|a| a.lane).collect::<Vec<_>>(), [5, 1]);
+        assert!(lanes.has_idle(true) && !lanes.has_idle(false));
+    }
+
     #[test]
     fn a_key_that_is_parked_while_verdicts_are_read_stays_blocked() {
         let mut lanes = owning(&[1]);
@@ -257,12 +397,12 @@ mod tests {
         let asked = lanes.begin_round();
         lanes.get_mut(1, 1).unwrap().block(5, b"new".to_vec());
         verdict(&mut lanes, &asked);
-        assert!(lanes.get_mut(1, 1).unwrap().is_blocked(5, b"new"));
+        assert!(is_blocked(&lanes, b"new"));
         // the next round takes the verdict
         let asked = lanes.begin_round();
         assert_eq!(asked, [(1, 1, 0)]);
         verdict(&mut lanes, &asked);
-        assert!(!lanes.get_mut(1, 1).unwrap().is_blocked(5, b"old"));
+        assert!(!is_blocked(&lanes, b"old"));
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //!
 //! Purpose: at least once. Nothing that was committed is lost, nothing that was rolled back is
 //! published, and the first occurrences of a key's records follow the order of their ids.
-//! Owns: the tables `outbox_lane`, `outbox_worker` and `outbox_parked`; deletes from `outbox`.
+//! Owns: the tables `outbox_lane`, `outbox_worker`, `outbox_parked` and `parked_verdict`; deletes from
+//! `outbox`. [`operate`] is for operators: it shows all of that, and takes their verdicts.
 //! Invariants: a row is deleted only after Kafka acknowledged it, by its id and never by range. A
 //! page starts at the head of its lane, never after the last id. A lane has one page in flight.
 //! After its trust in a lease is over a worker sends nothing.
@@ -28,6 +29,10 @@
 #![warn(clippy::missing_errors_doc)]
 
 mod lanes;
+mod log;
+#[cfg(test)]
+mod model;
+pub mod operate;
 mod options;
 mod page;
 mod poll;
@@ -35,8 +40,9 @@ mod publisher;
 mod relay;
 mod store;
 mod trust;
+mod verdict;
 mod worker;
 
-pub use options::Options;
+pub use options::{Mode, Options};
 pub use publisher::Publisher;
-pub use relay::{DatabaseStatus, Relay, Source};
+pub use relay::{CONNECTIONS, DatabaseStatus, Relay, Source};

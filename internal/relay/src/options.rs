@@ -1,8 +1,22 @@
 use std::time::Duration;
 
+/// How an outbox is emptied. Both have the same contract; every relay of an outbox has one mode.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// What is published is deleted. Suits almost everybody.
+    #[default]
+    Queue,
+    /// Rows stay until the table is truncated, and a cursor moves over them: cheaper at a high rate,
+    /// and indifferent to a transaction that stays open for long. The table has columns and an
+    /// index of its own for it: see `palinode_outbox::to_log`.
+    Log,
+}
+
 /// Limits of a relay; the defaults suit production.
 #[derive(Debug, Clone)]
 pub struct Options {
+    /// How the outbox is emptied.
+    pub mode: Mode,
     /// How long a lease lasts. Shorter: a killed relay is replaced sooner, and a slow database
     /// costs lanes sooner. Renewed every third of it.
     pub lease_ttl: Duration,
@@ -20,6 +34,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
+            mode: Mode::default(),
             lease_ttl: Duration::from_secs(10),
             page_rows: 5_000,
             poll_pause_max: Duration::from_millis(20),

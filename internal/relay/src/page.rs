@@ -1,19 +1,21 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use palinode_messaging::{Delivery, Headers, Outgoing, partition_of};
 use palinode_outbox::TopicRow;
 use palinode_telemetry::{Finished, Kind, TraceContext, Tracer, names};
 use palinode_values::{Clock, Timestamp};
 
-use crate::lanes::Lane;
+use crate::lanes::Asked;
+use crate::log::Cursor;
 use crate::publisher::Publisher;
 use crate::store::Row;
-use crate::trust::Trust;
 
 /// Why a record is parked that is itself without fault.
 const BEHIND: &str = "an earlier record of its topic and key is parked";
+
+/// Room for the headers that come from columns.
+const ADDED: usize = 320;
 
 /// What numbers of topics in rows mean.
 #[derive(Debug, Default)]
@@ -30,19 +32,21 @@ impl Topics {
     }
 }
 
-/// Rows of one lane on their way to Kafka.
+/// Rows of some lanes on their way to Kafka, as one unit.
 #[derive(Debug)]
 pub(crate) struct Page {
-    pub(crate) lane: i16,
-    pub(crate) epoch: i64,
-    trust: Trust,
+    lanes: Vec<Asked>,
+    /// Of each lane, the rows so far.
+    counts: Vec<usize>,
     sent: Vec<Sent>,
     outgoing: Vec<Outgoing>,
     park: Vec<Park>,
-    /// There may be more rows behind.
-    full: bool,
+    /// Rows of a lane that mean that there may be more behind.
+    limit: usize,
     /// Rings of the doorbell before it was read.
     rings: u64,
+    /// The dictionary lacks the topic of a row.
+    unknown_topic: bool,
 }
 
 /// What has to be known of a record when its report comes.
@@ -50,82 +54,153 @@ pub(crate) struct Page {
 struct Sent {
     id: i64,
     topic: i16,
+    /// Position of its lane in the page.
+    lane: usize,
     created_at: Timestamp,
 }
 
 /// A row that is to be parked.
 #[derive(Debug)]
 pub(crate) struct Park {
+    pub(crate) lane: i16,
+    pub(crate) epoch: i64,
     pub(crate) id: i64,
     pub(crate) topic: i16,
     pub(crate) key: Vec<u8>,
     pub(crate) error: String,
+    /// It has no fault of its own.
+    pub(crate) behind: bool,
 }
 
 /// What became of a page.
 #[derive(Debug)]
 pub(crate) struct Report {
-    pub(crate) lane: i16,
-    pub(crate) epoch: i64,
+    pub(crate) lanes: Vec<LaneReport>,
+    /// Lane and id of each record that is in the log.
+    pub(crate) acked_lanes: Vec<i16>,
     pub(crate) acked: Vec<i64>,
     pub(crate) park: Vec<Park>,
+    pub(crate) rings: u64,
+}
+
+/// What became of a lane's rows in a page.
+#[derive(Debug)]
+pub(crate) struct LaneReport {
+    pub(crate) lane: i16,
+    pub(crate) epoch: i64,
+    pub(crate) acked: bool,
     /// A record of it was refused by the broker, and it is not known which.
     pub(crate) suspect: bool,
     /// Some records were not sent.
     pub(crate) unsent: bool,
-    pub(crate) full: bool,
-    pub(crate) rings: u64,
+    /// There may be more rows behind.
+    pub(crate) deep: bool,
+    /// Log mode: where the lane stands now.
+    pub(crate) cursor: Option<Cursor>,
 }
 
 impl Page {
-    /// Sorts the rows of a lane, in order of their ids, into those to be sent and those to be
-    /// parked.
-    pub(crate) fn new(
-        number: i16,
-        lane: &Lane,
-        mut rows: Vec<Row>,
-        topics: &Topics,
-        full: bool,
-        rings: u64,
-    ) -> Self {
-        let full = full || lane.careful;
-        if lane.careful {
-            rows.truncate(1);
-        }
-        let mut page = Self {
-            lane: number,
-            epoch: lane.epoch,
-            trust: lane.trust.clone(),
-            sent: Vec::with_capacity(rows.len()),
-            outgoing: Vec::with_capacity(rows.len()),
+    /// A page without rows yet, of lanes in ascending order.
+    pub(crate) fn new(mut lanes: Vec<Asked>, limit: usize, rings: u64) -> Self {
+        lanes.sort_by_key(|asked| asked.lane);
+        Self {
+            counts: vec![0; lanes.len()],
+            lanes,
+            sent: Vec::new(),
+            outgoing: Vec::new(),
             park: Vec::new(),
-            full,
+            limit,
             rings,
-        };
-        for row in rows {
-            page.push(row, lane, topics);
+            unknown_topic: false,
         }
-        page
     }
 
-    fn push(&mut self, row: Row, lane: &Lane, topics: &Topics) {
+    /// Takes the lanes out that had no rows.
+    pub(crate) fn take_empty(&mut self) -> Vec<Asked> {
+        // positions in `sent` change: only when there is nothing in it, or for good
+        let mut places = Vec::with_capacity(self.lanes.len());
+        let mut empty = Vec::new();
+        let mut kept = Vec::with_capacity(self.lanes.len());
+        for (asked, count) in self.lanes.drain(..).zip(&self.counts) {
+            places.push(kept.len());
+            if *count == 0 {
+                empty.push(asked);
+            } else {
+                kept.push(asked);
+            }
+        }
+        self.lanes = kept;
+        self.counts.retain(|count| *count > 0);
+        for sent in &mut self.sent {
+            sent.lane = places[sent.lane];
+        }
+        empty
+    }
+
+    pub(crate) fn lanes(&self) -> &[Asked] {
+        &self.lanes
+    }
+
+    pub(crate) fn lanes_mut(&mut self) -> &mut [Asked] {
+        &mut self.lanes
+    }
+
+    /// Of each lane, how many rows it has.
+    pub(crate) fn counts(&self) -> &[usize] {
+        &self.counts
+    }
+
+    pub(crate) fn names_unknown_topic(&self) -> bool {
+        self.unknown_topic
+    }
+
+    /// Begins anew with the same lanes.
+    pub(crate) fn forget_rows(&mut self) {
+        self.counts.fill(0);
+        self.sent.clear();
+        self.outgoing.clear();
+        self.park.clear();
+        self.unknown_topic = false;
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.sent.is_empty() && self.park.is_empty()
+    }
+
+    /// Adds a row, behind the smaller ids of its lane: it is to be sent, or to be parked.
+    pub(crate) fn push(&mut self, row: Row, topics: &Topics) {
+        let found = self.lanes.binary_search_by_key(&row.lane, |asked| asked.lane);
+        let place = found.expect("only rows of these lanes were asked for");
+        let lane = &self.lanes[place];
+        self.counts[place] += 1;
+        if lane.careful && self.counts[place] > 1 {
+            return;
+        }
         let park = |error: String, row: Row| Park {
+            lane: row.lane,
+            epoch: lane.epoch,
             id: row.id,
             topic: row.topic,
             key: row.key,
             error,
+            behind: false,
         };
         let parked_before = |p: &Park| p.topic == row.topic && p.key == row.key;
         if lane.is_blocked(row.topic, &row.key) || self.park.iter().any(parked_before) {
-            self.park.push(park(BEHIND.to_owned(), row));
+            self.park.push(Park {
+                behind: true,
+                ..park(BEHIND.to_owned(), row)
+            });
             return;
         }
         let Some((topic, partitions)) = topics.0.get(&row.topic) else {
             let error = format!("topic number {} is in no dictionary", row.topic);
+            self.unknown_topic = true;
             self.park.push(park(error, row));
             return;
         };
-        let headers = match headers(&row) {
+        let mut row = row;
+        let headers = match headers(&mut row) {
             Ok(headers) => headers,
             Err(error) => {
                 self.park.push(park(error.to_string(), row));
@@ -135,6 +210,7 @@ impl Page {
         self.sent.push(Sent {
             id: row.id,
             topic: row.topic,
+            lane: place,
             created_at: row.created_at,
         });
         self.outgoing.push(Outgoing {
@@ -146,60 +222,132 @@ impl Page {
         });
     }
 
-    /// Sends the page, if the lane is still trusted to be ours, and waits for its reports.
+    /// Sends the page, as far as its lanes are trusted to be ours, and waits for its reports.
     pub(crate) async fn publish<P: Publisher>(
-        self,
+        mut self,
         publisher: &P,
         tracer: &Tracer,
         clock: &Clock,
     ) -> Report {
+        let lanes = self.lanes.iter().zip(&self.counts);
         let mut report = Report {
-            lane: self.lane,
-            epoch: self.epoch,
+            lanes: lanes
+                .map(|(asked, count)| LaneReport {
+                    lane: asked.lane,
+                    epoch: asked.epoch,
+                    acked: false,
+                    suspect: false,
+                    unsent: false,
+                    deep: *count >= self.limit || (asked.careful && *count > 1),
+                    cursor: None,
+                })
+                .collect(),
+            acked_lanes: Vec::with_capacity(self.sent.len()),
             acked: Vec::with_capacity(self.sent.len()),
-            park: self.park,
-            suspect: false,
-            unsent: false,
-            full: self.full,
+            park: std::mem::take(&mut self.park),
             rings: self.rings,
         };
+        let mut passed = Passed::of(&self.lanes, &report.park);
         if self.outgoing.is_empty() {
+            passed.move_cursors(&self.lanes, &self.counts, &mut report.lanes);
             return report;
         }
         let permit = publisher.reserve(&self.outgoing).await;
-        if !self.trust.holds() {
-            report.unsent = true;
-            return report;
-        }
-        let traces = Traces::of(tracer, &self.outgoing);
-        let keys: Vec<Bytes> = self.outgoing.iter().map(|out| out.key.clone()).collect();
-        let alone = self.outgoing.len() == 1;
-        let deliveries = publisher.send(permit, self.outgoing).await;
+        self.hold_back_lost(&mut report);
+        let outgoing = Arc::new(self.outgoing);
+        let alone = outgoing.len() == 1;
+        let deliveries = publisher.send(permit, Arc::clone(&outgoing)).await;
         let now = clock.now();
-        for (row, (sent, delivery)) in self.sent.into_iter().zip(deliveries).enumerate() {
+        let rows = self.sent.into_iter().zip(deliveries).zip(&*outgoing);
+        for ((sent, delivery), out) in rows {
+            let lane = &mut report.lanes[sent.lane];
+            let is_over = !matches!(
+                (&delivery, alone),
+                (Delivery::Unsent, _) | (Delivery::Rejected(_), false)
+            );
+            passed.add(sent.lane, sent.id, is_over);
             match delivery {
                 Delivery::Acked => {
-                    traces.emit(tracer, row, sent.created_at, now);
+                    if tracer.is_enabled() {
+                        trace(tracer, out, sent.created_at, now);
+                    }
+                    lane.acked = true;
+                    report.acked_lanes.push(lane.lane);
                     report.acked.push(sent.id);
                 }
-                Delivery::Unsent => report.unsent = true,
+                Delivery::Unsent => lane.unsent = true,
                 // those that shared its request have the same answer: look at each alone
-                Delivery::Rejected(_) if !alone => report.suspect = true,
+                Delivery::Rejected(_) if !alone => lane.suspect = true,
                 Delivery::Rejected(error) | Delivery::Refused(error) => report.park.push(Park {
+                    lane: lane.lane,
+                    epoch: lane.epoch,
                     id: sent.id,
                     topic: sent.topic,
-                    key: keys[row].to_vec(),
+                    key: out.key.to_vec(),
                     error,
+                    behind: false,
                 }),
             }
         }
+        passed.move_cursors(&self.lanes, &self.counts, &mut report.lanes);
         report
+    }
+
+    /// Takes records out whose lane is no longer trusted to be ours.
+    fn hold_back_lost(&mut self, report: &mut Report) {
+        for (asked, lane) in self.lanes.iter().zip(&mut report.lanes) {
+            lane.unsent = !asked.trust.holds();
+        }
+        if report.lanes.iter().any(|lane| lane.unsent) {
+            let mut rows = self.sent.iter();
+            self.outgoing.retain(|_| {
+                let sent = rows.next().expect("as many as are to be sent");
+                !report.lanes[sent.lane].unsent
+            });
+            self.sent.retain(|sent| !report.lanes[sent.lane].unsent);
+        }
     }
 }
 
-/// The headers of the record: those that were stored, and those that come from columns.
-fn headers(row: &Row) -> Result<Headers, palinode_messaging::HeaderError> {
-    let mut headers = Headers::decode(row.headers.as_slice())?;
+/// What a page has passed, for the cursors of log mode; nothing is kept in queue mode.
+struct Passed(Vec<(Vec<i64>, Vec<i64>)>);
+
+impl Passed {
+    fn of(lanes: &[Asked], park: &[Park]) -> Self {
+        let is_log = lanes.iter().any(|asked| asked.window.is_some());
+        let count = if is_log { lanes.len() } else { 0 };
+        let mut passed = Self(vec![(Vec::new(), Vec::new()); count]);
+        for park in park {
+            let place = lanes.binary_search_by_key(&park.lane, |asked| asked.lane);
+            passed.add(place.expect("it is of the page"), park.id, true);
+        }
+        passed
+    }
+
+    fn add(&mut self, lane: usize, id: i64, is_over: bool) {
+        if let Some((done, open)) = self.0.get_mut(lane) {
+            if is_over { done } else { open }.push(id);
+        }
+    }
+
+    fn move_cursors(&self, lanes: &[Asked], counts: &[usize], reports: &mut [LaneReport]) {
+        let all = lanes.iter().zip(counts).zip(&self.0).zip(reports);
+        for (((asked, count), (done, open)), report) in all {
+            if let Some(window) = &asked.window {
+                let whole = done.len() + open.len() == *count;
+                let cursor = window.after(done, open, whole);
+                report.deep = cursor.open.is_some();
+                report.cursor = Some(cursor);
+            }
+        }
+    }
+}
+
+/// The headers of the record: those that were stored, which are taken out of the row, and those
+/// that come from columns.
+pub(crate) fn headers(row: &mut Row) -> Result<Headers, palinode_messaging::HeaderError> {
+    row.headers.reserve(ADDED);
+    let mut headers = Headers::decode(std::mem::take(&mut row.headers))?;
     let mut event_id = uuid::Uuid::encode_buffer();
     let event_id = row.event_id.hyphenated().encode_lower(&mut event_id);
     headers.push("ce_id", &*event_id);
@@ -219,55 +367,28 @@ fn headers(row: &Row) -> Result<Headers, palinode_messaging::HeaderError> {
     Ok(headers)
 }
 
-/// What the spans of a page need, when there are any: one a record, from its row to its
-/// acknowledgement.
-#[derive(Debug, Default)]
-struct Traces(Vec<Trace>);
-
-#[derive(Debug)]
-struct Trace {
-    topic: Arc<str>,
-    event_id: String,
-    context: Option<TraceContext>,
-}
-
-impl Traces {
-    fn of(tracer: &Tracer, outgoing: &[Outgoing]) -> Self {
-        if !tracer.is_enabled() {
-            return Self::default();
-        }
-        let text = |out: &Outgoing, name| out.headers.text(name).map(str::to_owned);
-        let trace = |out: &Outgoing| Trace {
-            topic: Arc::clone(&out.topic),
-            event_id: text(out, "ce_id").unwrap_or_default(),
-            context: TraceContext::from_fields(out.headers.text("traceparent"), None, None),
-        };
-        Self(outgoing.iter().map(trace).collect())
-    }
-
-    fn emit(&self, tracer: &Tracer, row: usize, created_at: Timestamp, acked_at: Timestamp) {
-        let Some(Trace {
-            topic,
-            event_id,
-            context: Some(parent),
-        }) = self.0.get(row)
-        else {
-            return;
-        };
-        tracer.emit(Finished {
-            name: format!("outbox.relay {topic}"),
-            kind: Kind::Internal,
-            context: parent.child(),
-            parent: Some(parent.span_id),
-            start: created_at,
-            end: acked_at,
-            attributes: vec![
-                (names::MESSAGING_SYSTEM, "kafka".to_owned()),
-                (names::MESSAGING_DESTINATION, topic.to_string()),
-                (names::MESSAGING_MESSAGE_ID, event_id.clone()),
-            ],
-            links: Vec::new(),
-            error: None,
-        });
-    }
+/// The span of a record, from its row to its acknowledgement.
+fn trace(tracer: &Tracer, out: &Outgoing, created_at: Timestamp, acked_at: Timestamp) {
+    let traceparent = out.headers.text("traceparent");
+    let Some(parent) = TraceContext::from_fields(traceparent, None, None) else {
+        return;
+    };
+    tracer.emit(Finished {
+        name: format!("outbox.relay {}", out.topic),
+        kind: Kind::Internal,
+        context: parent.child(),
+        parent: Some(parent.span_id),
+        start: created_at,
+        end: acked_at,
+        attributes: vec![
+            (names::MESSAGING_SYSTEM, "kafka".to_owned()),
+            (names::MESSAGING_DESTINATION, out.topic.to_string()),
+            (
+                names::MESSAGING_MESSAGE_ID,
+                out.headers.text("ce_id").unwrap_or_default().to_owned(),
+            ),
+        ],
+        links: Vec::new(),
+        error: None,
+    });
 }

@@ -5,11 +5,17 @@ use tokio::time::Instant;
 /// Pauses after the first, second … look that found nothing; doubled from there on.
 const PAUSES_MS: [u64; 5] = [1, 2, 5, 10, 20];
 
+/// From the begin of one look to that of the next at the least: while there is much to do, a look
+/// finds more and costs the same. The first row after a silence does not wait for it.
+const GAP: Duration = Duration::from_millis(1);
+
 /// When to look at the outbox again: at once while there is something, then ever later, and at
 /// once when the doorbell rings.
 #[derive(Debug)]
 pub(crate) struct Poll {
     next: Instant,
+    /// When the last look began.
+    last: Instant,
     empty: usize,
     /// Rings so far; a page that was read before the last one may have missed a row.
     rings: u64,
@@ -21,6 +27,7 @@ impl Poll {
     pub(crate) fn new(pause_max: Duration) -> Self {
         Self {
             next: Instant::now(),
+            last: Instant::now(),
             empty: 0,
             rings: 0,
             rings_at_read: 0,
@@ -44,11 +51,12 @@ impl Poll {
 
     pub(crate) fn look_now(&mut self) {
         self.empty = 0;
-        self.next = Instant::now();
+        self.next = Instant::now().max(self.last + GAP);
     }
 
     /// A look begins.
     pub(crate) fn reading(&mut self) {
+        self.last = Instant::now();
         self.rings_at_read = self.rings;
     }
 
@@ -60,11 +68,6 @@ impl Poll {
             self.next = Instant::now() + pause_after(self.empty).min(self.pause_max);
             self.empty += 1;
         }
-    }
-
-    /// No look before this has passed.
-    pub(crate) fn pause(&mut self, pause: Duration) {
-        self.next = Instant::now() + pause;
     }
 }
 
@@ -99,7 +102,7 @@ mod tests {
         assert_eq!(pauses(&mut poll, 8), expected);
         poll.reading();
         poll.read(true);
-        assert_eq!(poll.next(), Instant::now());
+        assert_eq!(poll.next(), Instant::now() + GAP);
         assert_eq!(pauses(&mut poll, 2), [1, 2].map(ms));
     }
 
@@ -108,6 +111,7 @@ mod tests {
         let mut poll = Poll::new(ms(60_000));
         pauses(&mut poll, 12);
         assert!(poll.next() > Instant::now() + ms(1_000));
+        tokio::time::advance(ms(500)).await;
         poll.ring();
         assert_eq!(poll.next(), Instant::now());
     }
@@ -118,6 +122,6 @@ mod tests {
         poll.reading();
         poll.ring(); // its row may be younger than the snapshot of the look
         poll.read(false);
-        assert_eq!(poll.next(), Instant::now());
+        assert_eq!(poll.next(), Instant::now() + GAP);
     }
 }

@@ -1,4 +1,5 @@
 use std::future::Future;
+use std::sync::Arc;
 
 use palinode_messaging::{Delivery, Error, Outgoing, Permit, Producer};
 
@@ -7,11 +8,11 @@ pub trait Publisher: Send + Sync + 'static {
     /// Waits for room in the budget.
     fn reserve(&self, page: &[Outgoing]) -> impl Future<Output = Permit> + Send;
 
-    /// Hands a page over at once; ends when each record of it is reported, in the same order.
+    /// Hands a page over; ends when each record of it is reported, in the same order.
     fn send(
         &self,
         permit: Permit,
-        page: Vec<Outgoing>,
+        page: Arc<Vec<Outgoing>>,
     ) -> impl Future<Output = Vec<Delivery>> + Send;
 
     /// Forgets what is queued and in flight; those pages are reported at once.
@@ -29,7 +30,7 @@ impl Publisher for Producer {
     fn send(
         &self,
         permit: Permit,
-        page: Vec<Outgoing>,
+        page: Arc<Vec<Outgoing>>,
     ) -> impl Future<Output = Vec<Delivery>> + Send {
         Self::send(self, permit, page)
     }

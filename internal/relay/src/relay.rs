@@ -13,12 +13,16 @@ use crate::options::Options;
 use crate::publisher::Publisher;
 use crate::worker::Worker;
 
+/// Connections that the relay of one database uses: leases, pages, acknowledgements, and one for
+/// what is rare.
+pub const CONNECTIONS: u32 = 4;
+
 /// A database with an outbox.
 #[derive(Debug, Clone)]
 pub struct Source {
     /// Name in logs: the service's.
     pub name: String,
-    /// A pool of its own: three connections (leases, pages, acknowledgements).
+    /// A pool of its own, of [`CONNECTIONS`].
     pub db: Db,
     /// Rung by writers in this process; a new one if there are none.
     pub doorbell: Doorbell,

@@ -1,11 +1,14 @@
 use std::time::Duration;
 
+use futures_util::{Stream, TryStreamExt};
 use palinode_db::{Db, Error};
 use palinode_values::Timestamp;
 use sqlx::PgConnection;
 use sqlx::postgres::types::PgInterval;
 use uuid::Uuid;
 
+use crate::log::{self, Cursor};
+use crate::options::Mode;
 use crate::trust::{boot_time, trust_end};
 
 /// A row of the outbox.
@@ -29,6 +32,7 @@ pub(crate) struct Row {
 pub(crate) struct RoundPlan {
     pub(crate) worker: Uuid,
     pub(crate) ttl: Duration,
+    pub(crate) mode: Mode,
     /// To be renewed: lane, epoch, verdicts seen.
     pub(crate) held: Vec<(i16, i64, i64)>,
     /// To be given back.
@@ -50,6 +54,8 @@ pub(crate) struct Round {
     pub(crate) taken_until: Duration,
     /// Lane, topic and key of parked records: of lanes just taken, or with new verdicts.
     pub(crate) parked: Vec<(i16, i16, Vec<u8>)>,
+    /// Log mode: where the lanes that were taken stand.
+    pub(crate) cursors: Vec<(i16, Cursor)>,
 }
 
 /// A lease that goes on.
@@ -73,11 +79,14 @@ pub(crate) struct Taken {
 ///
 /// One statement is one snapshot: when a record of a key is visible, the earlier ones of that key
 /// are too, or are already deleted. Always from the head: a row that commits late has a small id.
-pub(crate) async fn read_page(db: &Db, lanes: &[i16], limit: i64) -> Result<Vec<Row>, Error> {
-    let rows = sqlx::query_file_as!(Row, "src/sql/read_page.sql", lanes, limit,)
-        .fetch_all(db.pool())
-        .await?;
-    Ok(rows)
+pub(crate) fn read_page<'a>(
+    db: &'a Db,
+    lanes: &'a [i16],
+    limit: i64,
+) -> impl Stream<Item = Result<Row, Error>> + 'a {
+    sqlx::query_file_as!(Row, "src/sql/read_page.sql", lanes, limit)
+        .fetch(db.pool())
+        .map_err(Error::from)
 }
 
 /// Deletes exactly these rows. No fence: they are in the log, whoever owns the lane by now.
@@ -94,19 +103,22 @@ pub(crate) async fn park(
     lanes: &[i16],
     ids: &[i64],
     errors: &[String],
+    behind: &[bool],
 ) -> Result<(), Error> {
     sqlx::query!(
         "WITH gone AS (
            DELETE FROM outbox o
-            USING unnest($1::smallint[], $2::bigint[], $3::text[]) AS r(lane, id, error)
-            WHERE o.lane = r.lane AND o.id = r.id RETURNING o.*, r.error)
+            USING unnest($1::smallint[], $2::bigint[], $3::text[], $4::bool[])
+                  AS r(lane, id, error, behind)
+            WHERE o.lane = r.lane AND o.id = r.id RETURNING o.*, r.error, r.behind)
          INSERT INTO outbox_parked (id, lane, topic, event_id, created_at, key, traceparent,
-                                    tracestate, baggage, headers, payload, error)
+                                    tracestate, baggage, headers, payload, error, behind)
          SELECT id, lane, topic, event_id, created_at, key, traceparent, tracestate, baggage,
-                headers, payload, error FROM gone",
+                headers, payload, error, behind FROM gone",
         lanes,
         ids,
         errors,
+        behind,
     )
     .execute(db.pool())
     .await?;
@@ -137,7 +149,13 @@ pub(crate) async fn lease_round(db: &Db, plan: &RoundPlan) -> Result<Round, Erro
         .map(|renewed| renewed.lane)
         .chain(taken.iter().map(|taken| taken.lane))
         .collect();
+    let of_taken: Vec<i16> = taken.iter().map(|taken| taken.lane).collect();
+    let cursors = match plan.mode {
+        Mode::Log if !of_taken.is_empty() => log::cursors(conn, &of_taken).await?,
+        Mode::Log | Mode::Queue => Vec::new(),
+    };
     Ok(Round {
+        cursors,
         living,
         renewed,
         renewed_until,
@@ -263,6 +281,21 @@ pub(crate) async fn leave(db: &Db, worker: Uuid, lanes: &[(i16, i64)]) -> Result
     .execute(&mut *connection)
     .await?;
     Ok(())
+}
+
+/// Takes what was deleted out of the table and its index: after a large drain each page would pass
+/// over it.
+pub(crate) async fn vacuum(db: &Db) -> Result<(), Error> {
+    #[expect(clippy::disallowed_methods, reason = "no table's shape matters: nothing to check")]
+    async fn run(conn: &mut PgConnection, sql: &'static str) -> Result<(), Error> {
+        sqlx::raw_sql(sql).execute(conn).await?;
+        Ok(())
+    }
+    let mut connection = db.pool().acquire().await?;
+    run(&mut connection, "SET statement_timeout = 0").await?;
+    let done = run(&mut connection, "VACUUM (INDEX_CLEANUP ON) outbox").await;
+    run(&mut connection, "RESET statement_timeout").await?;
+    done
 }
 
 fn interval(duration: Duration) -> PgInterval {

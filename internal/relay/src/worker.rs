@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use palinode_db::{Db, Error};
 use palinode_messaging::Backoff;
-use palinode_outbox::Doorbell;
+use palinode_outbox::{Doorbell, TopicRow};
 use palinode_telemetry::Tracer;
 use palinode_values::Clock;
 use tokio::sync::watch;
@@ -13,18 +13,24 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::lanes::{Lanes, Loss};
-use crate::options::Options;
-use crate::page::{Report, Topics};
+use crate::lanes::{Asked, Lanes, Loss};
+use crate::log;
+use crate::options::{Mode, Options};
+use crate::page::{Page, Report, Topics};
 use crate::poll::Poll;
 use crate::publisher::Publisher;
 use crate::relay::DatabaseStatus;
-use crate::store::{self, Round, Row};
+use crate::store::{self, Round};
+use crate::verdict::Carried;
 
 mod events;
 mod steps;
+mod verdict;
 
 use steps::within;
+
+/// Pages in flight at the most.
+const PAGES_MAX: usize = 16;
 
 /// Publishes the outbox of one database: leases lanes, reads pages, publishes them, deletes what
 /// was acknowledged. One task owns all of the state; what takes time runs beside it and comes back
@@ -43,33 +49,48 @@ pub(crate) struct Worker<P> {
 /// Something that took time is over.
 enum Event {
     Leased(Vec<(i16, i64, i64)>, Result<Round, Error>),
-    Read {
-        asked: Vec<(i16, i64)>,
-        limit: usize,
-        rings: u64,
-        rows: Result<Vec<Row>, Error>,
-    },
+    Read(Read),
     Published(u64, Report),
-    Settled(Vec<Report>, Result<(), Error>),
+    /// With the lanes that turned out to be lost.
+    Settled(Vec<Report>, Result<Vec<i16>, Error>),
+    Vacuumed(Result<(), Error>),
+    Decided {
+        page: u64,
+        lane: i16,
+        epoch: i64,
+        carried: Result<Carried, Error>,
+    },
+}
+
+/// A page that was read, and the dictionary if it was read anew; or the lanes that it was to be of.
+struct Read {
+    page: Result<Page, (Vec<Asked>, Error)>,
+    topics: Option<Arc<Topics>>,
 }
 
 /// A worker at work.
 struct Run<'a, P> {
     worker: &'a Worker<P>,
     id: Uuid,
-    topics: Topics,
+    topics: Arc<Topics>,
     lanes: Lanes,
     living: usize,
     tasks: JoinSet<Event>,
     poll: Poll,
     /// Pages in flight, and when they were sent.
     in_flight: BTreeMap<u64, Instant>,
+    /// The last read was of deep lanes: the others are next.
+    read_deep: bool,
     pages: u64,
     /// Reports whose rows are still to be deleted or parked.
     reports: Vec<Report>,
     leasing: Step,
     reading: Step,
     settling: Step,
+    deciding: Step,
+    vacuuming: Step,
+    /// Rows published since the last vacuum, or since the log was truncated.
+    to_vacuum: u64,
 }
 
 /// A step that runs once at a time, and later when it failed.
@@ -89,24 +110,28 @@ impl<P: Publisher> Worker<P> {
         let mut run = Run {
             worker: &self,
             id: uuid::Builder::from_random_bytes(rand::random()).into_uuid(),
-            topics,
+            topics: Arc::new(topics),
             lanes: Lanes::default(),
             living: 1,
             tasks: JoinSet::new(),
             poll: Poll::new(self.options.poll_pause_max),
             in_flight: BTreeMap::new(),
+            read_deep: false,
             pages: 0,
             reports: Vec::new(),
             leasing: Step::new(),
             reading: Step::new(),
             settling: Step::new(),
+            deciding: Step::new(),
+            vacuuming: Step::new(),
+            to_vacuum: 0,
         };
         while !stop.is_cancelled() {
             run.start_what_is_due();
             let wake = run.next_wake();
             tokio::select! {
                 () = stop.cancelled() => {}
-                Some(event) = run.tasks.join_next() => run.on_event(event).await,
+                Some(event) = run.tasks.join_next() => run.on_event(event),
                 () = self.doorbell.heard() => run.poll.ring(),
                 () = tokio::time::sleep_until(wake) => {}
             }
@@ -114,10 +139,18 @@ impl<P: Publisher> Worker<P> {
         run.finish().await;
     }
 
+    /// Reads the dictionary of topics, once the outbox is what the mode needs.
+    async fn look(&self) -> Result<Vec<TopicRow>, log::Refusal> {
+        if self.options.mode == Mode::Log {
+            log::guard(&self.db).await?;
+        }
+        Ok(palinode_outbox::topics(&self.db).await?)
+    }
+
     async fn load_topics(&self, stop: &CancellationToken) -> Option<Topics> {
         let mut backoff = Backoff::default();
         loop {
-            match palinode_outbox::topics(&self.db).await {
+            match self.look().await {
                 Ok(rows) => return Some(Topics::of(rows)),
                 Err(error) => {
                     self.status.send_modify(|status| status.database = false);
@@ -155,7 +188,12 @@ impl<P: Publisher> Run<'_, P> {
         }
         if self.is_stalled() {
             self.circuit(false);
-        } else if self.reading.is_due() && self.poll.next() <= Instant::now() {
+            return;
+        }
+        if self.deciding.is_due() {
+            self.start_verdicts();
+        }
+        if self.reading.is_due() && self.in_flight.len() < PAGES_MAX {
             self.start_reading();
         }
     }
@@ -176,8 +214,15 @@ impl<P: Publisher> Run<'_, P> {
             if let Some(sent) = self.in_flight.values().min() {
                 wake = wake.min(*sent + self.worker.options.stall_limit);
             }
-            if !self.reading.running && !self.lanes.idle().is_empty() {
-                wake = wake.min(self.poll.next().max(self.reading.next));
+            if !self.deciding.running && self.lanes.with_verdicts().is_some() {
+                wake = wake.min(self.deciding.next);
+            }
+            if !self.reading.running && self.in_flight.len() < PAGES_MAX {
+                if self.lanes.has_idle(true) {
+                    wake = wake.min(self.reading.next);
+                } else if self.lanes.has_idle(false) {
+                    wake = wake.min(self.poll.next().max(self.reading.next));
+                }
             }
         }
         // the timer's grain: an instant that is just over would be asked for again and again
@@ -239,8 +284,15 @@ impl<P: Publisher> Run<'_, P> {
                         Event::Published(number, report) => self.on_published(number, report),
                         Event::Settled(reports, done) => self.on_settled(reports, done),
                         // what was read is not sent any more; its lanes are given back below
-                        Event::Read { .. } => self.reading.running = false,
+                        Event::Read(_) => self.reading.running = false,
+                        Event::Vacuumed(done) => self.on_vacuumed(done),
                         Event::Leased(asked, round) => self.on_leased(&asked, round),
+                        Event::Decided {
+                            page,
+                            lane,
+                            epoch,
+                            carried,
+                        } => self.on_decided(page, lane, epoch, carried),
                     }
                 }
                 () = tokio::time::sleep_until(wake) => {}
@@ -303,6 +355,11 @@ impl Step {
         self.running = false;
         self.backoff.reset();
         self.next = Instant::now() + pause;
+    }
+
+    /// Not before a while.
+    fn pause(&mut self) {
+        self.next = Instant::now() + self.backoff.next_pause();
     }
 
     fn failed(&mut self, pause_max: Duration) {

@@ -3,7 +3,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use palinode_db::{Area, Db, MigrateError, Options, keep_partitions, require_current_schema};
-use palinode_messaging::{BatchHandler, Consumer, ConsumerOptions, Kafka, Topic};
+use palinode_messaging::{BatchHandler, Consumer, ConsumerOptions, Kafka, Producer, Topic, Turns};
 use palinode_outbox::Doorbell;
 use palinode_rpc::{Health, Server};
 use palinode_telemetry::Tracer;
@@ -36,6 +36,7 @@ pub struct Context {
     pub readiness: Readiness,
     /// Rung after each commit that appended to the service's outbox.
     pub doorbell: Doorbell,
+    pub(crate) shared: Shared,
     db: Option<Db>,
     address: SocketAddr,
     listener: Mutex<Option<TcpListener>>,
@@ -56,6 +57,37 @@ pub struct Opening {
     pub tracer: Tracer,
     /// The time.
     pub clock: Clock,
+    /// What it shares with the other parts of the process.
+    pub shared: Shared,
+}
+
+/// What the parts of a process share. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Shared {
+    /// Made when it is first asked for: a second client would bring threads, a connection, and
+    /// smaller batches.
+    producer: Arc<Mutex<Option<Producer>>>,
+    turns: Turns,
+}
+
+impl Default for Shared {
+    fn default() -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Self {
+            producer: Arc::default(),
+            turns: Turns::new(cores),
+        }
+    }
+}
+
+impl Shared {
+    pub(crate) fn producer(&self, kafka: &Kafka) -> Result<Producer, palinode_messaging::Error> {
+        let mut producer = self.producer.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(producer) = &*producer {
+            return Ok(producer.clone());
+        }
+        Ok(producer.insert(Producer::start(kafka)?).clone())
+    }
 }
 
 /// A service that cannot be started.
@@ -147,6 +179,7 @@ impl Context {
             tasks,
             tracer,
             clock,
+            shared,
         } = opening;
         let db = open_database(&config, spec).await?;
         let address = listener.local_addr().map_err(|source| StartError::Listen {
@@ -162,6 +195,7 @@ impl Context {
             tasks,
             readiness: Readiness::new(),
             doorbell: Doorbell::new(),
+            shared,
             db,
             address,
             listener: Mutex::new(Some(listener)),
@@ -276,7 +310,10 @@ impl Context {
     where
         H: BatchHandler + Send + Sync + 'static,
     {
-        let consumer = Consumer::start(&ConsumerOptions::new(&self.kafka, group, topics))?;
+        let consumer = Consumer::start(&ConsumerOptions {
+            turns: Some(self.shared.turns.clone()),
+            ..ConsumerOptions::new(&self.kafka, group, topics)
+        })?;
         let assigned = self.readiness.require(format!("consumer {group}"));
         let (mut status, stop) = (consumer.status(), self.tasks.stop_token());
         let waiting = stop.clone();

@@ -7,6 +7,10 @@
 //! Invariants: every task runs under [`Tasks`]; a process ends with 0 only when it was asked to.
 //! Not here: what any service does.
 
+/// Records, rows and headers are many small pieces that one thread makes and another frees.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 mod config;
 mod context;
 mod process;
@@ -16,10 +20,10 @@ mod services;
 mod tasks;
 
 pub use config::{
-    Broker, Config, ConfigError, DatabaseUrl, LogStyle, NamedDatabase, Peers, PlanVersion,
-    RelayMode,
+    Broker, Config, ConfigError, DatabaseUrl, LogStyle, NamedDatabase, OutboxMode, Peers,
+    PlanVersion, RelayMode,
 };
-pub use context::{Context, Opening, StartError, bind};
+pub use context::{Context, Opening, Shared, StartError, bind};
 pub use process::{Part, main, run_process};
 pub use readiness::{Condition, Readiness};
 pub use relay::build as build_relay;

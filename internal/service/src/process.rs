@@ -13,7 +13,7 @@ use palinode_values::Clock;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::config::Config;
-use crate::context::{Context, Opening, StartError, bind};
+use crate::context::{Context, Opening, Shared, StartError, bind};
 use crate::readiness::Readiness;
 use crate::services::{ServiceSpec, service};
 use crate::tasks::{TaskFailure, Tasks};
@@ -219,6 +219,7 @@ async fn start_parts(
     tracers: &mut Vec<Tracer>,
 ) -> anyhow::Result<()> {
     let mut waiting: Vec<(ServiceSpec, Readiness)> = Vec::new();
+    let shared = Shared::default();
     for part in parts {
         let spec = part.spec();
         let tracer = match &config.otlp_endpoint {
@@ -233,6 +234,7 @@ async fn start_parts(
             tasks: tasks.clone(),
             tracer,
             clock: Clock::system(),
+            shared: shared.clone(),
         })
         .await?;
         waiting.push((spec, context.readiness.clone()));

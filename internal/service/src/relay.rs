@@ -2,15 +2,12 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use palinode_db::{Db, Options};
-use palinode_messaging::Producer;
 use palinode_outbox::Doorbell;
-use palinode_relay::{Relay, Source};
+use palinode_relay::{CONNECTIONS, Relay, Source};
 
 use crate::config::ConfigError;
 use crate::context::Context;
 
-/// Leases, pages and acknowledgements of one database.
-const CONNECTIONS: u32 = 3;
 /// Beside its service a relay hears a bell: it looks by itself only for the rows of other
 /// instances, whose lanes it has leased.
 const POLL_PAUSE_MAX: Duration = Duration::from_millis(100);
@@ -82,7 +79,8 @@ pub(crate) fn spawn_for(context: &Context) -> anyhow::Result<()> {
         .ok_or(ConfigError::NoDatabase(name))?
         .of(area);
     let (stop, doorbell) = (context.tasks.stop_token(), context.doorbell.clone());
-    let producer = Producer::start(&context.kafka)?;
+    let producer = context.shared.producer(&context.kafka)?;
+    let mode = context.config.outbox_mode.into();
     let (tracer, clock) = (context.tracer.clone(), context.clock.clone());
     context.spawn("relay", async move {
         let db = tokio::select! {
@@ -95,6 +93,7 @@ pub(crate) fn spawn_for(context: &Context) -> anyhow::Result<()> {
             doorbell,
         };
         let options = palinode_relay::Options {
+            mode,
             poll_pause_max: POLL_PAUSE_MAX,
             ..palinode_relay::Options::default()
         };
@@ -107,8 +106,11 @@ pub(crate) fn spawn_for(context: &Context) -> anyhow::Result<()> {
 }
 
 fn relay_of(context: &Context, sources: Vec<Source>) -> anyhow::Result<Relay> {
-    let producer = Producer::start(&context.kafka)?;
-    let options = palinode_relay::Options::default();
+    let producer = context.shared.producer(&context.kafka)?;
+    let options = palinode_relay::Options {
+        mode: context.config.outbox_mode.into(),
+        ..palinode_relay::Options::default()
+    };
     let (tracer, clock) = (context.tracer.clone(), context.clock.clone());
     Ok(Relay::new(options, sources, producer, tracer, clock))
 }

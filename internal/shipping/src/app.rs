@@ -4,7 +4,7 @@ mod dispatch_shipment;
 mod run_commands;
 
 pub(crate) use dispatch_shipment::{Desk, dispatch_shipment};
-pub(crate) use run_commands::run_commands;
+pub(crate) use run_commands::{Seen, expected, run_commands};
 
 use palinode_db::{AsDbError, Error as DbError};
 use palinode_values::{Coded, ErrorCode};

@@ -2,16 +2,16 @@
 
 use bytes::Bytes;
 use palinode_db::{Error, Tx};
-use palinode_participant::{Decided, Handler, Task, Undecodable};
-use palinode_values::{Clock, Timestamp};
+use palinode_participant::{Decided, Handler, Outcome, Task, Undecodable};
+use palinode_values::Timestamp;
 
 use crate::domain::Command;
 use crate::{app, convert};
 
 /// Arranges, quotes and recalls shipments.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Commands {
-    pub(crate) clock: Clock,
+    seen: app::Seen,
 }
 
 impl Handler for Commands {
@@ -21,12 +21,16 @@ impl Handler for Commands {
         convert::command(kind, body)
     }
 
+    fn expected(&self, task: &Task<'_, Command>, _now: Timestamp) -> Option<Outcome> {
+        app::expected(task, &self.seen)
+    }
+
     async fn handle(
         &self,
         tx: Tx,
-        tasks: &[Task<Command>],
+        tasks: &[Task<'_, Command>],
         now: Timestamp,
     ) -> Result<(Tx, Vec<Decided>), Error> {
-        app::run_commands(tx, tasks, now, &self.clock).await
+        app::run_commands(tx, tasks, now, &self.seen).await
     }
 }

@@ -8,54 +8,43 @@ use uuid::Uuid;
 
 use crate::domain::{Address, Carrier, Country, Existing, Item, Shipment, Standing, State};
 
-/// The carriers of `countries`; a country without one is left out.
-///
-/// No lock is taken: a carrier that changes meanwhile changes after whatever is booked here.
-pub(crate) async fn carriers(
-    tx: &mut Tx,
-    countries: &[&Country],
-) -> Result<BTreeMap<Country, Carrier>, Error> {
-    if countries.is_empty() {
-        return Ok(BTreeMap::new());
-    }
-    let codes: Vec<&str> = countries.iter().map(|country| country.as_str()).collect();
-    let rows = sqlx::query!(
-        "SELECT country, name, version FROM carrier WHERE country = ANY($1)",
-        &codes as &[&str],
-    )
-    .fetch_all(tx.conn())
-    .await?;
-    let carrier = |name, version| Carrier { name, version };
-    Ok(rows
-        .into_iter()
-        .map(|row| (Country::named(&row.country), carrier(row.name, row.version)))
-        .collect())
+/// What commands are decided upon, beside what they may move on.
+#[derive(Debug, Default)]
+pub(crate) struct Known {
+    /// A country without a carrier is left out.
+    pub(crate) carriers: BTreeMap<Country, Carrier>,
+    pub(crate) existing: BTreeMap<OrderId, Existing>,
 }
 
-/// The shipments of `orders`. What is read of them never changes, so no lock is taken: two
-/// transactions that ship one order meet at its unique key.
-pub(crate) async fn of_orders(
+/// The carriers of `countries`, and what `orders` have already.
+///
+/// No lock is taken: a carrier that changes meanwhile changes after whatever is booked here; what is
+/// read of a shipment never changes, and two transactions that ship one order meet at its unique key.
+pub(crate) async fn read(
     tx: &mut Tx,
+    countries: &[&Country],
     orders: &[OrderId],
-) -> Result<BTreeMap<OrderId, Existing>, Error> {
-    if orders.is_empty() {
-        return Ok(BTreeMap::new());
+) -> Result<Known, Error> {
+    if countries.is_empty() && orders.is_empty() {
+        return Ok(Known::default());
     }
+    let codes: Vec<&str> = countries.iter().map(|country| country.as_str()).collect();
     let orders: Vec<Uuid> = orders.iter().map(|order| order.0).collect();
-    let rows = sqlx::query!(
-        "SELECT id, order_id, saga_id FROM shipment WHERE order_id = ANY($1)",
-        &orders,
-    )
-    .fetch_all(tx.conn())
-    .await?;
-    let existing = rows.into_iter().map(|row| {
-        let existing = Existing {
-            id: ShipmentId(row.id),
-            saga: SagaId(row.saga_id),
-        };
-        (OrderId(row.order_id), existing)
-    });
-    Ok(existing.collect())
+    let rows = sqlx::query_file!("src/sql/read.sql", &codes as &[&str], &orders)
+        .fetch_all(tx.conn())
+        .await?;
+    let mut known = Known::default();
+    for row in rows {
+        if let (Some(country), Some(name), Some(version)) = (row.country, row.name, row.version) {
+            let carrier = Carrier { name, version };
+            known.carriers.insert(Country::named(&country), carrier);
+        }
+        if let (Some(id), Some(order), Some(saga)) = (row.id, row.order_id, row.saga_id) {
+            let (id, saga) = (ShipmentId(id), SagaId(saga));
+            known.existing.insert(OrderId(order), Existing { id, saga });
+        }
+    }
+    Ok(known)
 }
 
 /// Writes new shipments with their items.
@@ -76,24 +65,18 @@ pub(crate) async fn insert(tx: &mut Tx, shipments: &[&Shipment]) -> Result<(), E
     let ids: Vec<Uuid> = shipments.iter().map(|s| s.id.0).collect();
     let orders: Vec<Uuid> = shipments.iter().map(|s| s.order.0).collect();
     let sagas: Vec<Uuid> = shipments.iter().map(|s| s.saga.0).collect();
-    let items = || {
-        shipments
-            .iter()
-            .flat_map(|s| (1..).zip(&s.items).map(|item| (s.id, item)))
-    };
-    let item_ids: Vec<Uuid> = items().map(|(id, _)| id.0).collect();
-    let positions: Vec<i32> = items().map(|(_, (position, _))| position).collect();
-    let skus: Vec<&str> = items().map(|(_, (_, item))| item.sku.as_str()).collect();
-    let quantities: Vec<i32> = items().map(|(_, (_, item))| item.quantity).collect();
-    sqlx::query!(
-        "WITH made AS (
-           INSERT INTO shipment (id, order_id, saga_id, state, carrier, name, street, postal_code,
-                                 city, country)
-           SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[],
-                                $6::text[], $7::text[], $8::text[], $9::text[], $10::text[])
-         )
-         INSERT INTO shipment_item (shipment_id, position, sku, quantity)
-         SELECT * FROM unnest($11::uuid[], $12::int[], $13::text[], $14::int[])",
+    let (mut firsts, mut lasts) = (Vec::new(), Vec::new());
+    let (mut skus, mut quantities) = (Vec::new(), Vec::new());
+    for shipment in &shipments {
+        firsts.push(i32::try_from(skus.len() + 1).unwrap_or(i32::MAX));
+        for item in &shipment.items {
+            skus.push(item.sku.as_str());
+            quantities.push(item.quantity);
+        }
+        lasts.push(i32::try_from(skus.len()).unwrap_or(i32::MAX));
+    }
+    sqlx::query_file!(
+        "src/sql/insert.sql",
         &ids,
         &orders,
         &sagas,
@@ -104,8 +87,8 @@ pub(crate) async fn insert(tx: &mut Tx, shipments: &[&Shipment]) -> Result<(), E
         &text(|s| &s.address.postal_code) as &[&str],
         &text(|s| &s.address.city) as &[&str],
         &text(|s| s.address.country.as_str()) as &[&str],
-        &item_ids,
-        &positions,
+        &firsts,
+        &lasts,
         &skus as &[&str],
         &quantities,
     )
@@ -121,13 +104,9 @@ pub(crate) async fn lock(tx: &mut Tx, ids: &[ShipmentId]) -> Result<Vec<Standing
         return Ok(Vec::new());
     }
     let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
-    let rows = sqlx::query!(
-        "SELECT id, order_id, state, recalled_by FROM shipment
-          WHERE id = ANY($1) ORDER BY id FOR UPDATE",
-        &ids,
-    )
-    .fetch_all(tx.conn())
-    .await?;
+    let rows = sqlx::query_file!("src/sql/lock.sql", &ids)
+        .fetch_all(tx.conn())
+        .await?;
     let standing = rows.into_iter().map(|row| {
         Ok(Standing {
             id: ShipmentId(row.id),
@@ -149,10 +128,8 @@ pub(crate) async fn move_on(tx: &mut Tx, moved: &[Standing]) -> Result<(), Error
         .iter()
         .map(|standing| standing.state.recalled_by().map(|saga| saga.0))
         .collect();
-    let written = sqlx::query!(
-        "UPDATE shipment s SET state = n.state, recalled_by = n.recalled_by, updated_at = now()
-           FROM unnest($1::uuid[], $2::text[], $3::uuid[]) AS n(id, state, recalled_by)
-          WHERE s.id = n.id AND s.state = 'arranged'",
+    let written = sqlx::query_file!(
+        "src/sql/move_on.sql",
         &ids,
         &states as &[&str],
         &sagas as &[Option<Uuid>],
@@ -174,14 +151,9 @@ fn state(id: Uuid, name: &str, recalled_by: Option<Uuid>) -> Result<State, Error
 /// A shipment with its items.
 pub(crate) async fn shipment(db: &Db, id: ShipmentId) -> Result<Option<Shipment>, Error> {
     let row = sqlx::query!(
-        r#"SELECT s.order_id, s.saga_id, s.state, s.recalled_by, s.carrier, s.name, s.street,
-                  s.postal_code, s.city, s.country, s.created_at,
-                  ARRAY(SELECT i.sku FROM shipment_item i
-                         WHERE i.shipment_id = s.id ORDER BY i.position) AS "skus!",
-                  ARRAY(SELECT i.quantity FROM shipment_item i
-                         WHERE i.shipment_id = s.id ORDER BY i.position) AS "quantities!"
-             FROM shipment s
-            WHERE s.id = $1"#,
+        "SELECT order_id, saga_id, state, recalled_by, carrier, name, street, postal_code, city,
+                country, skus, quantities, created_at
+           FROM shipment WHERE id = $1",
         id.0,
     )
     .fetch_optional(db.pool())

@@ -47,9 +47,7 @@ pub fn participant(
     tracer: Tracer,
     clock: Clock,
 ) -> Participant<impl Handler> {
-    let handler = Arc::new(Commands {
-        clock: clock.clone(),
-    });
+    let handler = Arc::new(Commands::default());
     Participant::new(NAME, db, handler, doorbell, tracer, clock)
 }
 

@@ -57,6 +57,8 @@ pub struct Options {
     pub port: Option<u16>,
     /// Who hears that something is downloaded.
     pub progress: Progress,
+    /// Settings besides those that every server of ours has, as `name=value`.
+    pub settings: Vec<String>,
 }
 
 /// A running PostgreSQL. It stops when it is dropped, and when this process dies.
@@ -86,6 +88,7 @@ impl Cluster {
             binaries,
             user,
             port: options.port,
+            settings: options.settings,
         };
         let data_dir = options.data_dir;
         let (launch, folder, password) = tokio::task::spawn_blocking(move || {
@@ -175,6 +178,7 @@ struct Launch {
     binaries: Binaries,
     user: Option<ServerUser>,
     port: Option<u16>,
+    settings: Vec<String>,
 }
 
 impl Launch {
@@ -289,7 +293,10 @@ impl Launch {
             .stdout(stdout)
             .stderr(stderr);
         command.args(["-c", &format!("port={port}")]);
-        for setting in SETTINGS {
+        for setting in SETTINGS
+            .into_iter()
+            .chain(self.settings.iter().map(String::as_str))
+        {
             command.args(["-c", setting]);
         }
         let child = Child::spawn("postgres", command, Signal::INT);

@@ -126,6 +126,7 @@ const PAGES: &[(&str, &str)] = pages! {
     STOCK_COMMITTED
     STOCK_HELD
     TOO_MANY_BULKS
+    TOO_MANY_ORDERS
     TOO_MANY_SAGAS
     TOTAL_OUT_OF_RANGE
     UNKNOWN_SKU

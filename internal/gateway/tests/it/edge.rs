@@ -204,6 +204,7 @@ impl Edge {
             tasks: tasks.clone(),
             tracer: Tracer::disabled(),
             clock: Clock::system(),
+            shared: palinode_service::Shared::default(),
         })
         .await
         .unwrap();

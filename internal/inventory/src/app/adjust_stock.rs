@@ -43,10 +43,7 @@ async fn adjust_in(mut tx: Tx, adjustment: &Adjustment) -> Result<(Tx, Level), E
     let level = if *delta > 0 {
         store::lock_or_make(&mut tx, sku).await?
     } else {
-        store::lock(&mut tx, &[sku])
-            .await?
-            .pop()
-            .map(|(_, level)| level)
+        store::lock_one(&mut tx, sku).await?
     };
     // under the lock: of two equal requests the second waits here and finds the first
     if let Some(request) = request

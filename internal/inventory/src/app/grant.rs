@@ -46,15 +46,12 @@ async fn look(mut tx: Tx, clock: &Clock) -> Result<(Tx, Granted), Error> {
         .partition(|wait| pending.contains(&(wait.saga, wait.step.clone())));
     let orders: BTreeSet<OrderId> = wanted.iter().map(|wait| wait.order).collect();
     let orders: Vec<OrderId> = orders.into_iter().collect();
-    let reserved: BTreeSet<OrderId> = store::lock_of_orders(&mut tx, &orders)
-        .await?
-        .into_iter()
-        .map(|reservation| reservation.order)
-        .collect();
     let lines = wanted.iter().chain(&gone).flat_map(|wait| &wait.lines);
     let skus: BTreeSet<&Sku> = lines.map(|line| &line.sku).collect();
     let skus: Vec<&Sku> = skus.into_iter().collect();
-    let mut levels: BTreeMap<Sku, _> = store::lock(&mut tx, &skus).await?.into_iter().collect();
+    let (reserved, levels) = store::lock(&mut tx, &orders, &skus).await?;
+    let reserved: BTreeSet<OrderId> = reserved.iter().map(|r| r.order).collect();
+    let mut levels: BTreeMap<Sku, _> = levels.into_iter().collect();
 
     let decided = fates(&mut levels, &wanted, now);
     let mut over: Vec<&Wait> = gone.iter().collect();
@@ -104,9 +101,9 @@ async fn look(mut tx: Tx, clock: &Clock) -> Result<(Tx, Granted), Error> {
         changes.entry(sku).or_default().waiting -= 1;
     }
     let changes: Vec<_> = changes.into_iter().collect();
-    store::apply(&mut tx, &changes).await?;
     made.sort_by_key(|reservation| reservation.order);
-    store::insert(&mut tx, &made.iter().collect::<Vec<_>>()).await?;
+    let made: Vec<&Reservation> = made.iter().collect();
+    store::write(&mut tx, &changes, &made, &[]).await?;
     let granted = Granted {
         decided: over.len(),
         waiting: wanted.len() + gone.len() - over.len(),

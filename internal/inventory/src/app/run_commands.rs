@@ -4,10 +4,19 @@ use palinode_db::{Error, Tx};
 use palinode_participant::{Decided, Event, Outcome, Output, Task};
 use palinode_saga::Direction;
 use palinode_saga::guard::Pending;
-use palinode_values::{Clock, OrderId, ReservationId, Sku, Timestamp};
+use palinode_values::{OrderId, ReservationId, Sku, Timestamp};
 
-use crate::domain::{Asked, Books, Command, Reservation, Verdict, WAIT, Wait};
+use crate::domain::{Asked, Books, Command, Verdict, WAIT, Wait};
 use crate::{convert, store};
+
+/// What comes of an action if there is enough of everything.
+pub(crate) fn expected(task: &Task<'_, Command>) -> Outcome {
+    let output = match task.command {
+        Command::Reserve { .. } => Some(convert::reserve_output(ReservationId(task.new_id))),
+        Command::Release { .. } | Command::Commit { .. } | Command::Restock { .. } => None,
+    };
+    Outcome::Done { output }
+}
 
 /// Does a batch of commands: every row is locked once, decided upon in memory, written once.
 ///
@@ -15,22 +24,20 @@ use crate::{convert, store};
 /// each in key order.
 pub(crate) async fn run_commands(
     mut tx: Tx,
-    tasks: &[Task<Command>],
+    tasks: &[Task<'_, Command>],
     now: Timestamp,
-    clock: &Clock,
 ) -> Result<(Tx, Vec<Decided>), Error> {
-    let orders: BTreeSet<OrderId> = tasks.iter().map(|task| order_of(&task.command)).collect();
+    let orders: BTreeSet<OrderId> = tasks.iter().map(|task| order_of(task.command)).collect();
     let orders: Vec<OrderId> = orders.into_iter().collect();
-    let reservations = store::lock_of_orders(&mut tx, &orders).await?;
-    let levels = store::lock(&mut tx, &skus_of(tasks, &reservations)).await?;
+    let (reservations, levels) = store::lock(&mut tx, &orders, &skus_of(tasks)).await?;
 
     let mut books = Books::new(levels, reservations);
     let asked: Vec<Asked<'_>> = tasks
         .iter()
         .map(|task| Asked {
             saga: task.saga.saga_id,
-            new: ReservationId::new(clock),
-            command: &task.command,
+            new: ReservationId(task.new_id),
+            command: task.command,
         })
         .collect();
     let verdicts = books.decide(&asked, now);
@@ -41,10 +48,9 @@ pub(crate) async fn run_commands(
         .collect();
 
     let changes: Vec<_> = books.changes().collect();
-    store::apply(&mut tx, &changes).await?;
-    store::insert(&mut tx, &books.made()).await?;
+    let moved: Vec<_> = books.moved().collect();
+    store::write(&mut tx, &changes, &books.made(), &moved).await?;
     store::enqueue(&mut tx, &waits).await?;
-    store::move_on(&mut tx, &books.moved().collect::<Vec<_>>()).await?;
     let decided = tasks
         .iter()
         .zip(verdicts)
@@ -62,33 +68,30 @@ fn order_of(command: &Command) -> OrderId {
     }
 }
 
-fn skus_of<'a>(tasks: &'a [Task<Command>], reservations: &'a [Reservation]) -> Vec<&'a Sku> {
-    let asked = tasks.iter().flat_map(|task| match &task.command {
+fn skus_of<'a>(tasks: &[Task<'a, Command>]) -> Vec<&'a Sku> {
+    let lines = tasks.iter().flat_map(|task| match task.command {
         Command::Reserve { lines, .. } => lines.as_slice(),
         Command::Release { .. } | Command::Commit { .. } | Command::Restock { .. } => &[],
     });
-    let held = reservations
-        .iter()
-        .flat_map(|reservation| &reservation.lines);
-    let skus: BTreeSet<&Sku> = asked.chain(held).map(|line| &line.sku).collect();
+    let skus: BTreeSet<&Sku> = lines.map(|line| &line.sku).collect();
     skus.into_iter().collect()
 }
 
 /// The place in the queue of a command that has to wait.
-fn wait(task: &Task<Command>, verdict: &Verdict, now: Timestamp) -> Option<Wait> {
+fn wait(task: &Task<'_, Command>, verdict: &Verdict, now: Timestamp) -> Option<Wait> {
     let Verdict::Waits(lines) = verdict else {
         return None;
     };
     Some(Wait {
         saga: task.saga.saga_id,
         step: task.saga.step.clone(),
-        order: order_of(&task.command),
+        order: order_of(task.command),
         lines: lines.clone(),
         until: now + WAIT,
     })
 }
 
-fn decided(task: &Task<Command>, verdict: Verdict, books: &Books, now: Timestamp) -> Decided {
+fn decided(task: &Task<'_, Command>, verdict: Verdict, books: &Books, now: Timestamp) -> Decided {
     match verdict {
         Verdict::Done {
             reservation,
@@ -99,7 +102,7 @@ fn decided(task: &Task<Command>, verdict: Verdict, books: &Books, now: Timestamp
                 Command::Release { .. } | Command::Commit { .. } | Command::Restock { .. } => None,
             };
             let event = if changed {
-                event(&task.command, books)
+                event(task.command, books)
             } else {
                 None
             };

@@ -1,13 +1,13 @@
 use palinode_db::{Db, Error, Tx};
 use palinode_values::Sku;
 
-use crate::domain::{Change, Level};
+use crate::domain::Level;
 
-struct Row {
-    sku: String,
-    on_hand: i64,
-    held: i64,
-    waiting: i64,
+pub(super) struct Row {
+    pub(super) sku: String,
+    pub(super) on_hand: i64,
+    pub(super) held: i64,
+    pub(super) waiting: i64,
 }
 
 impl TryFrom<Row> for (Sku, Level) {
@@ -27,23 +27,10 @@ impl TryFrom<Row> for (Sku, Level) {
     }
 }
 
-/// Locks the rows of `skus` in key order, each once, whatever the order here.
-///
-/// Shape: those that are not there do not come back.
-pub(crate) async fn lock(tx: &mut Tx, skus: &[&Sku]) -> Result<Vec<(Sku, Level)>, Error> {
-    if skus.is_empty() {
-        return Ok(Vec::new());
-    }
-    let skus: Vec<&str> = skus.iter().map(|sku| sku.as_str()).collect();
-    // ORDER BY: every transaction takes them in this order, so none waits for one that waits for it
-    let rows = sqlx::query_as!(
-        Row,
-        "SELECT sku, on_hand, held, waiting FROM stock WHERE sku = ANY($1) ORDER BY sku FOR UPDATE",
-        &skus as &[&str],
-    )
-    .fetch_all(tx.conn())
-    .await?;
-    rows.into_iter().map(TryFrom::try_from).collect()
+/// Locks the row of `sku`, if it is there.
+pub(crate) async fn lock_one(tx: &mut Tx, sku: &Sku) -> Result<Option<Level>, Error> {
+    let (_, levels) = super::lock(tx, &[], &[sku]).await?;
+    Ok(levels.into_iter().next().map(|(_, level)| level))
 }
 
 /// Locks the row of `sku`, made first where it is missing.
@@ -54,46 +41,7 @@ pub(crate) async fn lock_or_make(tx: &mut Tx, sku: &Sku) -> Result<Option<Level>
     )
     .execute(tx.conn())
     .await?;
-    Ok(lock(tx, &[sku]).await?.pop().map(|(_, level)| level))
-}
-
-/// Adds `changes` to rows that the transaction holds.
-///
-/// Shape: each SKU once. The conditions repeat what was decided in memory.
-pub(crate) async fn apply(tx: &mut Tx, changes: &[(&Sku, Change)]) -> Result<(), Error> {
-    if changes.is_empty() {
-        return Ok(());
-    }
-    let skus: Vec<&str> = changes.iter().map(|(sku, _)| sku.as_str()).collect();
-    let on_hand: Vec<i64> = changes.iter().map(|(_, change)| change.on_hand).collect();
-    let held: Vec<i64> = changes.iter().map(|(_, change)| change.held).collect();
-    let sold: Vec<i64> = changes.iter().map(|(_, change)| change.sold).collect();
-    let waiting: Vec<i64> = changes.iter().map(|(_, change)| change.waiting).collect();
-    let written = sqlx::query!(
-        "UPDATE stock s
-            SET on_hand = s.on_hand + d.on_hand, held = s.held + d.held, sold = s.sold + d.sold,
-                waiting = s.waiting + d.waiting
-           FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[])
-             AS d(sku, on_hand, held, sold, waiting)
-          WHERE s.sku = d.sku AND s.held + d.held BETWEEN 0 AND s.on_hand + d.on_hand
-            AND s.sold + d.sold >= 0",
-        &skus as &[&str],
-        &on_hand,
-        &held,
-        &sold,
-        &waiting,
-    )
-    .execute(tx.conn())
-    .await?;
-    if written.rows_affected() != changes.len() as u64 {
-        return Err(Error::inconsistent(
-            "stock",
-            "held",
-            skus.join(" "),
-            "a sum does not fit",
-        ));
-    }
-    Ok(())
+    lock_one(tx, sku).await
 }
 
 /// Sets what is on hand of a row that the transaction holds.

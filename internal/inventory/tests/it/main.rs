@@ -2,6 +2,9 @@
 
 mod commands;
 mod fixture;
+mod plans;
 mod queue;
 mod requests;
 mod restock;
+#[path = "../../../participant/tests/it/tables.rs"]
+mod tables;

@@ -209,9 +209,12 @@ async fn fill(database: &mut PgConnection, sagas: i64, in_flight: i64) -> anyhow
     .await?;
     // what is asked again has been asked before, with these bytes
     sqlx::raw_sql(
-        "INSERT INTO saga_payload (saga_id, slot, kind, body)
-           SELECT id, 'cmd/reserve-stock', 'palinode.inventory.v1.ReserveStock', ''
-             FROM saga WHERE state = 'running'",
+        r"INSERT INTO saga_history (saga_id, version, at, kind, body, payloads)
+           SELECT id, 1, started_at, 1, '{}',
+                  '\x0a370a11'::bytea || 'cmd/reserve-stock'
+                    || '\x1222'::bytea || 'palinode.inventory.v1.ReserveStock'
+             FROM saga WHERE state = 'running'
+           ON CONFLICT DO NOTHING",
     )
     .execute(&mut *database)
     .await?;

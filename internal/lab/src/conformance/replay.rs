@@ -95,7 +95,7 @@ impl Replay {
         let mut tx = self.participants.begin().await?;
         let steps = self.plan.steps().iter();
         for step in steps.filter(|step| step.action.is_none()) {
-            opened(&mut tx, saga, &step.name).await?;
+            opened(&mut tx, &[saga], &step.name).await?;
         }
         tx.commit().await?;
         let start = StartSaga {

@@ -53,11 +53,11 @@ impl Handler for Actor {
     async fn handle(
         &self,
         tx: Tx,
-        tasks: &[Task<()>],
+        tasks: &[Task<'_, ()>],
         now: Timestamp,
     ) -> Result<(Tx, Vec<Decided>), palinode_db::Error> {
         let mood = *self.mood.lock().unwrap_or_else(PoisonError::into_inner);
-        let outcome = |task: &Task<()>| match (mood, task.direction) {
+        let outcome = |task: &Task<'_, ()>| match (mood, task.direction) {
             (Mood::Calls | Mood::CallsTwice | Mood::Forgets, _) => Outcome::Pending {
                 until: now + Duration::from_secs(2),
                 how: guard::Pending::Called,

@@ -145,7 +145,7 @@ async fn post(gateway: &Gateway, id: &str, verb: &str) -> anyhow::Result<Json> {
     gateway.post(&path, &json!({}), None).await?.success()
 }
 
-fn said_yes() -> anyhow::Result<bool> {
+pub(crate) fn said_yes() -> anyhow::Result<bool> {
     write!(std::io::stderr(), "\nRun it? [y/N] ")?;
     let mut line = String::new();
     std::io::stdin().read_line(&mut line)?;

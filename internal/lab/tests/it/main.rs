@@ -5,11 +5,13 @@
     reason = "tests read every service's database, and a test that cannot go on fails"
 )]
 
+mod bench;
 mod cancel;
 mod conformance;
 mod flow;
 mod invariants;
 mod isolation;
+mod outbox;
 mod rig;
 mod starters;
 mod verbs;

@@ -1,11 +1,13 @@
 use std::ops::{ControlFlow, Range};
 use std::time::Duration;
 
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
 use super::Offsets;
 use super::handler::{BatchHandler, Committed, Failure, chain};
 use super::inbox::{Inbox, Partition, of};
+use super::turns::Turns;
 use crate::backoff::Backoff;
 use crate::envelope::Received;
 
@@ -20,6 +22,9 @@ pub(super) struct Batches<'a, H> {
     pub(super) offsets: Offsets,
     pub(super) handler: H,
     pub(super) batch_max: usize,
+    pub(super) turns: Option<Turns>,
+    /// Held while a batch is handled, and not while something is waited for.
+    pub(super) turn: Option<OwnedSemaphorePermit>,
 }
 
 /// What became of a piece of a batch.
@@ -37,15 +42,33 @@ enum Verdict {
 impl<H: BatchHandler> Batches<'_, H> {
     /// Ends with `stop`, after the batch in hand, or when there will be no more records.
     pub(super) async fn run(&mut self, stop: &CancellationToken) {
-        loop {
-            let batch = tokio::select! {
-                biased;
-                () = stop.cancelled() => return,
-                batch = self.inbox.take(self.batch_max) => batch,
-            };
-            if batch.is_empty() || self.settle(batch, stop).await.is_break() {
+        while self.is_our_turn(stop).await {
+            // a revoke may have taken what was there
+            let batch = self.inbox.take(self.batch_max);
+            if self.settle(batch, stop).await.is_break() {
                 return;
             }
+            self.turn = None;
+        }
+    }
+
+    /// Waits for a record and then for our turn: the batch grows meanwhile. `false` at the end.
+    async fn is_our_turn(&mut self, stop: &CancellationToken) -> bool {
+        let ours = async {
+            let goes_on = self.inbox.wait().await;
+            self.take_turn().await;
+            goes_on
+        };
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => false,
+            goes_on = ours => goes_on,
+        }
+    }
+
+    async fn take_turn(&mut self) {
+        if let (None, Some(turns)) = (&self.turn, &self.turns) {
+            self.turn = Some(turns.next().await);
         }
     }
 
@@ -87,6 +110,7 @@ impl<H: BatchHandler> Batches<'_, H> {
     async fn handle(&mut self, piece: &[Received], stop: &CancellationToken) -> Verdict {
         let mut backoff = Backoff::default();
         loop {
+            self.take_turn().await;
             let result = tokio::select! {
                 biased;
                 result = self.handler.handle(piece) => result,
@@ -116,6 +140,7 @@ impl<H: BatchHandler> Batches<'_, H> {
         stop: &CancellationToken,
     ) -> Verdict {
         for _ in 1..TRIES_ALONE {
+            self.turn = None;
             tokio::time::sleep(ALONE_PAUSE).await;
             match self.handle(std::slice::from_ref(record), stop).await {
                 Verdict::Failed(again) => error = again,
@@ -150,11 +175,12 @@ impl<H: BatchHandler> Batches<'_, H> {
 
     /// Waits before the next try, unless there will be none.
     async fn wait(
-        &self,
+        &mut self,
         why: String,
         pause: Duration,
         stop: &CancellationToken,
     ) -> Option<Verdict> {
+        self.turn = None;
         tracing::warn!(why, ?pause, "a batch waits");
         self.inbox.waiting_for(Some(why));
         tokio::select! {

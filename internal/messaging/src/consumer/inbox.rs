@@ -146,26 +146,29 @@ impl Inbox {
 
     // === the loop's side ===
 
-    /// What is there, at most `limit` records, as soon as there is one; nothing at the end.
-    pub(super) async fn take(&self, limit: usize) -> Vec<Received> {
+    /// Waits for a record; `false` at the end.
+    pub(super) async fn wait(&self) -> bool {
         loop {
             {
-                let mut state = self.lock();
-                if state.stopped {
-                    return Vec::new();
-                }
-                let count = state.queue.len().min(limit);
-                if count > 0 {
-                    let batch: Vec<_> = state.queue.drain(..count).collect();
-                    state.queued_bytes -= batch.iter().map(size).sum::<usize>();
-                    state.hand = partitions_of(&batch);
-                    drop(state);
-                    self.changed.notify_all();
-                    return batch;
+                let state = self.lock();
+                if state.stopped || !state.queue.is_empty() {
+                    return !state.stopped;
                 }
             }
             self.ready.notified().await;
         }
+    }
+
+    /// What is there, at most `limit` records.
+    pub(super) fn take(&self, limit: usize) -> Vec<Received> {
+        let mut state = self.lock();
+        let count = state.queue.len().min(limit);
+        let batch: Vec<_> = state.queue.drain(..count).collect();
+        state.queued_bytes -= batch.iter().map(size).sum::<usize>();
+        state.hand = partitions_of(&batch);
+        drop(state);
+        self.changed.notify_all();
+        batch
     }
 
     /// The batch in hand is settled, or its rest is `rest`.

@@ -1,11 +1,12 @@
 use std::sync::{Arc, Mutex, Weak};
 
 use bytes::Bytes;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::batches::Batches;
 use super::inbox::Inbox;
-use super::{BatchHandler, Committed, Failure, Offsets, Received};
+use super::{BatchHandler, Committed, Failure, Offsets, Received, Turns};
 use crate::envelope::Headers;
 
 /// What a handler was asked, in order: offsets of a batch, or of a record to park.
@@ -78,6 +79,8 @@ async fn run(count: i64, poison: &[i64]) -> Vec<Asked> {
         },
         handler,
         batch_max: 500,
+        turns: None,
+        turn: None,
     };
     batches.run(&stop).await;
     let asked = asked.lock().unwrap();
@@ -147,4 +150,74 @@ async fn the_last_of_a_batch_is_poison() {
             Asked::Park(3),
         ]
     );
+}
+
+/// Says when it is at work, and works until it is told to end.
+struct Slow {
+    at_work: Arc<Semaphore>,
+    end: Arc<Semaphore>,
+    sizes: Arc<Mutex<Vec<usize>>>,
+}
+
+impl BatchHandler for Slow {
+    async fn handle(&mut self, batch: &[Received]) -> Result<Committed, Failure> {
+        self.sizes.lock().unwrap().push(batch.len());
+        self.at_work.add_permits(1);
+        self.end.acquire().await.unwrap().forget();
+        Ok(Committed)
+    }
+
+    async fn park(&mut self, _record: &Received, _error: &str) -> Result<Committed, Failure> {
+        Err(Failure::batch("nothing is parked here"))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_a_turn_takes_all_that_came_meanwhile() {
+    let (turns, stop) = (Turns::new(1), CancellationToken::new());
+    let (at_work, end) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
+    let consumer = || {
+        let (inbox, sizes) = (Arc::new(Inbox::new()), Arc::default());
+        let (taken, told) = (Arc::clone(&inbox), Arc::clone(&sizes));
+        let (at_work, end) = (Arc::clone(&at_work), Arc::clone(&end));
+        let (turns, stop) = (turns.clone(), stop.clone());
+        let run = async move {
+            let mut batches = Batches {
+                inbox: &taken,
+                offsets: Offsets {
+                    client: Weak::new(),
+                },
+                handler: Slow {
+                    at_work,
+                    end,
+                    sizes: told,
+                },
+                batch_max: 500,
+                turns: Some(turns),
+                turn: None,
+            };
+            batches.run(&stop).await;
+        };
+        (inbox, sizes, run)
+    };
+    let (first, firsts, run_first) = consumer();
+    let (second, seconds, run_second) = consumer();
+    let script = async {
+        first.push(record(0));
+        first.announce();
+        at_work.acquire().await.unwrap().forget();
+        for offset in 0..3 {
+            second.push(record(offset));
+            second.announce();
+            tokio::task::yield_now().await;
+        }
+        assert!(seconds.lock().unwrap().is_empty(), "it is not its turn");
+        end.add_permits(1);
+        at_work.acquire().await.unwrap().forget();
+        stop.cancel();
+        end.add_permits(1);
+    };
+    tokio::join!(run_first, run_second, script);
+    assert_eq!(*firsts.lock().unwrap(), [1]);
+    assert_eq!(*seconds.lock().unwrap(), [3]);
 }

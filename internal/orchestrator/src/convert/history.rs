@@ -33,14 +33,24 @@ fn kind_word(number: i16) -> &'static str {
     }
 }
 
-/// A history row's body.
-#[derive(Serialize, Deserialize)]
+/// A history row's body, as it is read.
+#[derive(Deserialize)]
 struct History {
     input: Input,
     status: Status,
     effects: Vec<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     by: Option<By>,
+}
+
+/// The same, as it is written.
+#[derive(Serialize)]
+struct Writing<'h> {
+    input: &'h Input,
+    status: Status,
+    effects: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    by: Option<&'h By>,
 }
 
 /// Who acted, and why.
@@ -64,11 +74,11 @@ pub(crate) fn history_body(
         .iter()
         .map(|effect| effect_words(plan, effect))
         .collect();
-    let body = History {
-        input: input.clone(),
+    let body = Writing {
+        input,
         status: state.status,
         effects,
-        by: by.cloned(),
+        by,
     };
     serde_json::to_vec(&body).expect("names and numbers only")
 }

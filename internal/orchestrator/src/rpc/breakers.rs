@@ -38,6 +38,7 @@ impl Sagas {
             let by = &by.principal;
             tracing::warn!(%breaker, open, by, "a breaker was set by hand");
         }
+        self.engine.set.ring();
         let is_one = |of: &PbBreaker| {
             breakers.iter().any(|breaker| {
                 (of.participant.as_str(), of.direction.as_str())

@@ -45,7 +45,7 @@ impl Starters {
         wrong.into_result()?;
         Ok(Wish {
             input: Payload {
-                kind: wanted.to_owned(),
+                kind: wanted.into(),
                 body: input.map(|any| any.value.into()).unwrap_or_default(),
             },
             business_key: request.business_key,

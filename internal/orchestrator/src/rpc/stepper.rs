@@ -11,7 +11,9 @@ use tonic::{Request, Status};
 use super::Sagas;
 use crate::runner::breaker::{Breakers, Limits};
 use crate::runner::consumer::InputsHandler;
+use crate::runner::recent::Recent;
 use crate::runner::registry::{Registry, RegistryError};
+use crate::runner::timers::Soon;
 use crate::runner::{Engine, timers};
 use crate::store::read;
 
@@ -36,6 +38,10 @@ impl Stepper {
                 sagas_min: usize::MAX,
                 ..Limits::default()
             }),
+            recent: Recent::default(),
+            soon: Soon::default(),
+            bulks: Doorbell::new(),
+            set: Doorbell::new(),
             doorbell: Doorbell::new(),
             tracer: Tracer::disabled(),
             prefix: "palinode".into(),

@@ -8,13 +8,12 @@ use palinode_saga::{Claim, DbTime, State, Verb};
 use palinode_values::{Coded, ErrorCode, SagaId};
 
 use super::Engine;
-use super::batch::{Batch, Inputs};
+use super::batch::{Batch, Inputs, Written};
 use super::deed::{Deed, Refusal};
-use super::encode::{OutputError, claimed_slot, output_from_json};
+use super::encode::{OutputError, Payload, output_from_json};
 use super::registry::StoredPlan;
-use super::spans::Spans;
 use crate::convert::{self, Wanted};
-use crate::store::saga::{self as store, Head};
+use crate::store::saga::Head;
 
 /// Why a verb did nothing.
 #[derive(Debug, thiserror::Error)]
@@ -103,13 +102,12 @@ pub(crate) async fn act(engine: &Engine, id: SagaId, wanted: &Wanted) -> Result<
     if wanted.is_migration() {
         engine.registry.refresh(&engine.db).await?;
     }
-    let (acted, spans) = engine
+    let (acted, written) = engine
         .db
         .run_tx("saga.act", |tx| transact(engine, tx, id, wanted))
         .await?;
-    if let Some(spans) = spans {
-        engine.doorbell.ring();
-        spans.emit(&engine.clock);
+    if let Some(written) = written {
+        written.committed(engine);
     }
     Ok(acted)
 }
@@ -119,8 +117,8 @@ async fn transact(
     mut tx: Tx,
     id: SagaId,
     wanted: &Wanted,
-) -> Result<(Tx, (Acted, Option<Spans>)), ActError> {
-    let mut batch = Batch::new(engine, store::now(&mut tx).await?);
+) -> Result<(Tx, (Acted, Option<Written>)), ActError> {
+    let mut batch = Batch::new(engine);
     let inputs = Inputs {
         acted: vec![id],
         ..Inputs::default()
@@ -130,7 +128,7 @@ async fn transact(
         return Err(ActError::NotInterpreted(id));
     }
     let now = DbTime::from(batch.now);
-    let live = batch.live.get_mut(&id).ok_or(ActError::NotFound(id))?;
+    let live = batch.live_mut(id).ok_or(ActError::NotFound(id))?;
     if wanted.expected.is_some_and(|at| at != live.head.version) {
         return Err(ActError::Stale {
             saga: id,
@@ -165,7 +163,7 @@ async fn transact(
         return Ok((tx, (acted, None)));
     }
     if let Some((slot, payload)) = output {
-        live.add(slot, payload);
+        live.add(&slot, payload);
     }
     live.act(&deed, would, &wanted.by);
     acted.head = live.head.clone();
@@ -173,7 +171,7 @@ async fn transact(
     if written.left_out.contains(&id) {
         return Err(ActError::NotInterpreted(id));
     }
-    Ok((tx, (acted, Some(written.spans))))
+    Ok((tx, (acted, Some(written))))
 }
 
 /// The output that comes with a claim, and its slot. A claim that later steps depend on needs one.
@@ -181,7 +179,7 @@ fn output(
     plan: &StoredPlan,
     verb: &Verb,
     json: &str,
-) -> Result<Option<(String, super::encode::Payload)>, Violations> {
+) -> Result<Option<(Arc<str>, Payload)>, Violations> {
     const FIELD: &str = "resolve.output_json";
     let Verb::Resolve { step, claim, .. } = verb else {
         return Ok(None);
@@ -203,7 +201,7 @@ fn output(
             let payload = output_from_json(action, json).map_err(|error: OutputError| {
                 Violations::of(FIELD, "INVALID_VALUE", error.to_string())
             })?;
-            Ok(Some((claimed_slot(&spec.name), payload)))
+            Ok(Some((Arc::clone(&plan.steps[*step].claimed), payload)))
         }
     }
 }

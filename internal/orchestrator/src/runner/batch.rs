@@ -1,28 +1,33 @@
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
+use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use chrono::TimeDelta;
 use palinode_db::{Error, Tx};
-use palinode_messaging::{Record, SagaHeaders, Topic, commands_of};
+use palinode_messaging::{Record, SagaHeaders, Topic};
 use palinode_outbox::{Held, append};
 use palinode_pb::saga::v1::SagaEnded;
 use palinode_saga::{
-    Answer, Claim, Command, DbTime, Direction, Effect, Ended, Input, Note, Plan, State, StepKind,
-    StepState, Transition, next,
+    Answer, Claim, Command, DbTime, Direction, Effect, Ended, Input, Note, Plan, State, Status,
+    StepKind, StepState, Transition, next,
 };
 use palinode_telemetry::TraceContext;
-use palinode_values::{EventId, SagaId, Timestamp};
+use palinode_values::{Clock, EventId, SagaId, Timestamp};
 use prost::{Message, Name};
 
 use super::breaker::{Breaker, Breakers};
 use super::deed::Deed;
-use super::encode::{self, INPUT, Payload, Payloads, claimed_slot, output_slot};
+use super::encode::{EncodeError, INPUT, Payload, Payloads};
+use super::recent::Remembered;
 use super::registry::StoredPlan;
-use super::spans::{Noted, Spans};
+use super::spans::Spans;
 use super::{Engine, SERVICE};
 use crate::convert::{self, By};
-use crate::store::saga::{self as store, Head, HeadChange, HistoryRow, LateRow, WaitColumns};
+use crate::store::saga::{
+    self as store, Head, HeadChange, HistoryRow, LateRow, Loaded, WaitColumns,
+};
 
 /// A saga to be started.
 #[derive(Debug, Clone)]
@@ -64,22 +69,33 @@ pub(crate) struct Inputs {
 /// A saga that cannot be interpreted is asked again after that, and harms no other.
 const BROKEN_PAUSE: Duration = Duration::from_secs(60);
 
-/// Applies the inputs in the open transaction: locks the heads, runs `next` on each, writes heads,
-/// history, payloads and outbox rows. Returns what is to be told once it is committed.
+/// Applies the inputs in the open transaction: runs `next` on each saga, writes heads, history and
+/// outbox rows. Returns what is to be done once it is committed.
 ///
 /// # Errors
-/// Those of the database; `Inconsistent` names a row that cannot be read.
+/// Those of the database; `Contended`: somebody else has moved a saga on that was remembered here,
+/// run it again. `Inconsistent` names a row that cannot be read.
 pub(crate) async fn apply(
     engine: &Engine,
     mut tx: Tx,
     inputs: &Inputs,
-) -> Result<(Tx, Spans), Error> {
-    let now = store::now(&mut tx).await?;
-    let mut batch = Batch::new(engine, now);
-    batch.start(&mut tx, &inputs.starts).await?;
+) -> Result<(Tx, Written), Error> {
+    let mut batch = Batch::new(engine);
+    batch.recall(inputs);
     batch.load(&mut tx, inputs).await?;
+    if !inputs.starts.is_empty() {
+        batch.start(&mut tx, &inputs.starts).await?;
+        batch.load_started(&mut tx, inputs).await?;
+    }
     for reply in &inputs.replies {
         batch.reply(reply);
+    }
+    if !batch.doubtful.is_empty() {
+        let doubtful = batch.read_doubtful(&mut tx).await?;
+        let again = |reply: &&Reply| doubtful.binary_search(&reply.saga_id).is_ok();
+        for reply in inputs.replies.iter().filter(again) {
+            batch.reply(reply);
+        }
     }
     for id in &inputs.due {
         batch.due(*id);
@@ -88,60 +104,121 @@ pub(crate) async fn apply(
         batch.free(*id, inputs.trial.as_ref());
     }
     let written = batch.write(&mut tx).await?;
-    Ok((tx, written.spans))
+    Ok((tx, written))
 }
 
 /// What a batch has written.
-pub(super) struct Written {
-    /// To be told once it is committed.
-    pub(super) spans: Spans,
+pub(crate) struct Written {
+    spans: Spans,
+    /// Whether there is something to be published.
+    sent: bool,
+    remembered: Vec<Remembered>,
+    /// When the first of its timers is due, from the beginning of the batch.
+    wakes_in: Option<TimeDelta>,
     /// Sagas that were left as they were, because their plan and the contracts do not fit.
     pub(super) left_out: Vec<SagaId>,
 }
 
+impl Written {
+    /// Tells of it. Call it after the commit, never before.
+    pub(crate) fn committed(self, engine: &Engine) {
+        if self.sent {
+            engine.doorbell.ring();
+        }
+        if let Some(wait) = self.wakes_in {
+            engine.soon.set(wait, &engine.clock);
+        }
+        engine.recent.put(self.remembered);
+        self.spans.emit(&engine.clock);
+    }
+}
+
 pub(super) struct Batch<'e> {
     engine: &'e Engine,
+    /// Database time of the transaction, once something was loaded.
     pub(super) now: Timestamp,
-    pub(super) live: BTreeMap<SagaId, Live>,
+    /// In order of the ids.
+    live: Vec<Live>,
     late: Vec<LateRow>,
     /// Rows that cannot be read or whose plan is missing: asked again later.
     pub(super) unreadable: Vec<SagaId>,
+    /// Remembered sagas which an answer does not change: they may have moved on since.
+    doubtful: Vec<SagaId>,
+    records: Vec<Record>,
     spans: Spans,
 }
 
 /// A saga in the hands of this transaction.
 pub(super) struct Live {
     pub(super) head: Head,
-    /// As loaded, to fall back on.
-    loaded: Head,
-    pinned: Arc<StoredPlan>,
     pub(super) plan: Arc<StoredPlan>,
+    /// As it stands in the table.
+    version: i64,
+    wake_at: Option<Timestamp>,
+    held_by: Option<String>,
+    /// State and plan as they stand in the table, once they are no longer the head's.
+    before: Option<(State, Arc<StoredPlan>)>,
+    /// From memory: neither read nor locked.
+    recalled: bool,
     /// Inserted by this very transaction.
     fresh: bool,
     fired: bool,
     broken: bool,
+    progressed: bool,
     /// Each with the version of the saga that brought it about.
     effects: Vec<(i64, Effect)>,
     history: Vec<HistoryRow>,
     known: Payloads,
-    added: Vec<(String, Payload)>,
+    /// So many of those are stored.
+    stored: usize,
+    /// Whether all that are stored are known.
+    complete: bool,
 }
 
 impl Live {
-    fn new(head: Head, plan: Arc<StoredPlan>, fresh: bool) -> Self {
+    fn new(head: Head, plan: Arc<StoredPlan>) -> Self {
         Self {
-            loaded: head.clone(),
+            version: head.version,
+            wake_at: head.wake_at,
+            held_by: head.held_by.clone(),
             head,
-            pinned: Arc::clone(&plan),
             plan,
-            fresh,
+            before: None,
+            recalled: false,
+            fresh: false,
             fired: false,
             broken: false,
+            progressed: false,
             effects: Vec::new(),
             history: Vec::new(),
-            known: Payloads::new(),
-            added: Vec::new(),
+            known: Payloads::default(),
+            stored: 0,
+            complete: false,
         }
+    }
+
+    fn recalled(saga: Remembered) -> Self {
+        Self {
+            recalled: true,
+            stored: saga.known.len(),
+            complete: true,
+            known: saga.known,
+            ..Self::new(saga.head, saga.plan)
+        }
+    }
+
+    /// What can be remembered of it: a saga that goes on, and that nothing holds.
+    fn into_remembered(self) -> Option<Remembered> {
+        let goes_on = matches!(
+            self.head.state.status,
+            Status::Running | Status::Compensating
+        );
+        let is_held = self.head.state.hold.is_some() || self.head.held_by.is_some();
+        (goes_on && !is_held && !self.broken && self.complete).then_some(Remembered {
+            head: self.head,
+            plan: self.plan,
+            known: self.known,
+        })
     }
 
     /// An input that nobody is answerable for. Where it would send to a participant whose breaker
@@ -201,76 +278,120 @@ impl Live {
     /// Takes what a deed has made of the saga; `by` is answerable for it.
     pub(super) fn act(&mut self, deed: &Deed, transition: Transition, by: &By) {
         let input = deed.input(&self.plan);
-        if let Deed::Migrate(to) = deed {
-            self.head.plan_id = to.id;
-            self.plan = Arc::clone(to);
-        }
+        let plan = Arc::clone(deed.plan_after(&self.plan));
+        let before = mem::replace(&mut self.plan, plan);
+        self.head.plan_id = self.plan.id;
+        let is_first = self.before.is_none();
         self.take(transition, &input, Some(by));
+        if let Some((_, plan)) = self.before.as_mut().filter(|_| is_first) {
+            *plan = before;
+        }
     }
 
     fn take(&mut self, transition: Transition, input: &Input, by: Option<&By>) {
-        let changed = transition.state != self.head.state
-            || !transition.effects.is_empty()
+        let Transition { state, effects, .. } = transition;
+        let changed = state != self.head.state
+            || !effects.is_empty()
             || matches!(input, Input::Migrate { .. });
-        self.head.state = transition.state;
-        if changed {
-            self.head.version += 1;
-            self.history.push(HistoryRow {
-                saga_id: self.head.id,
-                version: self.head.version,
-                kind: convert::kind_number(input),
-                body: convert::history_body(
-                    &self.plan.plan,
-                    input,
-                    &self.head.state,
-                    &transition.effects,
-                    by,
-                ),
-            });
+        if !changed {
+            return;
         }
+        let before = mem::replace(&mut self.head.state, state);
+        self.progressed |= has_progressed(&before, &self.head.state);
+        if self.before.is_none() {
+            self.before = Some((before, Arc::clone(&self.plan)));
+        }
+        self.head.version += 1;
         let version = self.head.version;
-        self.effects.extend(
-            transition
-                .effects
-                .into_iter()
-                .map(|effect| (version, effect)),
-        );
+        let body = convert::history_body(&self.plan.plan, input, &self.head.state, &effects, by);
+        self.history.push(HistoryRow {
+            saga_id: self.head.id,
+            version,
+            kind: convert::kind_number(input),
+            body,
+            payloads: None,
+        });
+        let effects = effects.into_iter().map(|effect| (version, effect));
+        self.effects.extend(effects);
     }
 
-    pub(super) fn add(&mut self, slot: String, payload: Payload) {
-        self.known.insert(slot.clone(), payload.clone());
-        self.added.push((slot, payload));
+    pub(super) fn add(&mut self, slot: &Arc<str>, payload: Payload) {
+        self.known.add(slot, payload);
     }
 
     /// What an operator said that a step would have answered is its output, once it is believed.
     fn take_word(&mut self) {
-        let plan = Arc::clone(&self.plan);
-        for (step, at) in plan.plan.steps().iter().zip(self.head.state.steps.clone()) {
-            let (said, output) = (claimed_slot(&step.name), output_slot(&step.name));
-            if at == StepState::ByHand(Claim::Done)
-                && !self.known.contains_key(&output)
-                && let Some(payload) = self.known.get(&said).cloned()
+        if self.history.is_empty() || !self.complete {
+            return; // nothing of it is written, or read
+        }
+        for (codec, at) in self.plan.steps.iter().zip(&self.head.state.steps) {
+            if *at == StepState::ByHand(Claim::Done)
+                && let Some(said) = self.known.get(&codec.claimed).cloned()
             {
-                self.add(output, payload);
+                self.known.add(&codec.output, said);
             }
         }
     }
 
+    /// Everything that is stored is known now.
+    fn complete(&mut self, stored: Payloads) {
+        let added = mem::replace(&mut self.known, stored);
+        self.stored = self.known.len();
+        self.known.append(added);
+        self.complete = true;
+    }
+
+    /// The records of the effects, in order.
+    fn outgoing(&mut self, clock: &Clock, records: &mut Vec<Record>) -> Result<(), EncodeError> {
+        self.take_word();
+        let before = records.len();
+        for (version, effect) in mem::take(&mut self.effects) {
+            let record = match effect {
+                Effect::Send(command) => send(self, command, version, clock),
+                Effect::Emit(ended) => Ok(emit(self, ended, clock)),
+            };
+            match record {
+                Ok(record) => records.push(record),
+                Err(error) => {
+                    records.truncate(before);
+                    return Err(error);
+                }
+            }
+        }
+        if let Some(row) = self.history.first_mut() {
+            row.payloads = self.known.pack(self.stored);
+        }
+        Ok(())
+    }
+
     /// Leaves the saga as it was, to be looked at again later.
     fn leave_out(&mut self, now: Timestamp) {
-        let broken = Self::new(self.loaded.clone(), Arc::clone(&self.pinned), false);
-        *self = Self {
-            broken: true,
-            fired: true,
-            ..broken
-        };
+        if let Some((state, plan)) = self.before.take() {
+            self.head.state = state;
+            self.head.plan_id = plan.id;
+            self.plan = plan;
+        }
+        self.head.version = self.version;
+        self.head.held_by.clone_from(&self.held_by);
+        self.history.clear();
+        self.effects.clear();
+        self.broken = true;
         self.head.wake_at = Some(now + BROKEN_PAUSE);
     }
 
+    /// What is in the head stands in the table now.
+    fn is_stored(&mut self) {
+        self.version = self.head.version;
+        self.wake_at = self.head.wake_at;
+        self.held_by.clone_from(&self.head.held_by);
+        self.stored = self.known.len();
+        self.before = None;
+    }
+
     fn is_changed(&self) -> bool {
-        self.head.version != self.loaded.version
-            || self.head.wake_at != self.loaded.wake_at
-            || self.head.held_by != self.loaded.held_by
+        self.head.version != self.version
+            || self.head.wake_at != self.wake_at
+            || self.head.held_by != self.held_by
     }
 
     /// `wake_at` is a lower bound: lowered at once, raised only when it fires.
@@ -278,130 +399,106 @@ impl Live {
         if self.broken {
             return;
         }
-        let next = self
-            .head
-            .state
-            .wake_at(&self.plan.plan)
-            .map(DbTime::timestamp);
-        self.head.wake_at = match (next, self.loaded.wake_at) {
+        let next = self.head.state.wake_at(&self.plan.plan);
+        let next = next.map(DbTime::timestamp);
+        self.head.wake_at = match (next, self.wake_at) {
             (Some(next), Some(stored)) if !self.fired => Some(next.min(stored)),
             (next, _) => next,
         };
     }
 
-    fn change(&self) -> HeadChange {
-        let waits = self
-            .head
-            .state
-            .waits()
-            .map_or_else(WaitColumns::default, |waits| {
-                let step = waits
-                    .step
-                    .map(|step| self.plan.plan.steps()[step].name.clone());
-                let until = (waits.until < DbTime::FAR).then(|| waits.until.timestamp());
-                WaitColumns {
-                    waits_for: Some(waits.what.as_str()),
-                    waits_step: step,
-                    wait_until: until,
-                }
-            });
+    fn change(&self) -> HeadChange<'_> {
+        let waits = self.head.state.waits();
+        let waits = waits.map_or_else(WaitColumns::default, |waits| WaitColumns {
+            waits_for: Some(waits.what.as_str()),
+            waits_step: waits
+                .step
+                .map(|step| self.plan.plan.steps()[step].name.as_str()),
+            wait_until: (waits.until < DbTime::FAR).then(|| waits.until.timestamp()),
+        });
         HeadChange {
-            head: self.head.clone(),
-            expected: self.loaded.version,
+            head: &self.head,
+            expected: self.version,
             waits,
             owed_since: owed_since(&self.plan.plan, &self.head.state),
-            progressed: has_progressed(&self.loaded.state, &self.head.state),
+            progressed: self.progressed,
         }
     }
 
     fn wants_payloads(&self) -> bool {
-        !self.fresh
-            && self
-                .effects
-                .iter()
-                .any(|(_, effect)| matches!(effect, Effect::Send(_)))
+        let sends = |(_, effect): &(i64, Effect)| matches!(effect, Effect::Send(_));
+        !self.complete && self.effects.iter().any(sends)
     }
 }
 
 impl<'e> Batch<'e> {
-    pub(super) fn new(engine: &'e Engine, now: Timestamp) -> Self {
+    pub(super) fn new(engine: &'e Engine) -> Self {
         Self {
             engine,
-            now,
-            live: BTreeMap::new(),
+            now: Timestamp::default(),
+            live: Vec::new(),
             late: Vec::new(),
             unreadable: Vec::new(),
-            spans: Spans::new(&engine.tracer, &engine.prefix, now),
+            doubtful: Vec::new(),
+            records: Vec::new(),
+            spans: Spans::new(&engine.tracer, &engine.prefix),
         }
     }
 
-    /// Inserts the heads of new sagas. Of two starts with one id, or one business key, one wins.
+    pub(super) fn live_mut(&mut self, id: SagaId) -> Option<&mut Live> {
+        let found = self.live.binary_search_by_key(&id, |live| live.head.id);
+        found.ok().map(|at| &mut self.live[at])
+    }
+
+    fn is_live(&self, id: SagaId) -> bool {
+        let found = self.live.binary_search_by_key(&id, |live| live.head.id);
+        found.is_ok()
+    }
+
+    fn add_live(&mut self, more: impl IntoIterator<Item = Live>) {
+        self.live.extend(more);
+        self.live.sort_unstable_by_key(|live| live.head.id);
+    }
+
+    /// Takes what the replies are about out of memory, as far as it is there.
+    fn recall(&mut self, inputs: &Inputs) {
+        if !self.engine.breakers.all_closed() {
+            return; // a breaker holds sagas without raising their version
+        }
+        let recent = &self.engine.recent;
+        let recalled = inputs.replies.iter().filter_map(|r| recent.take(r.saga_id));
+        let recalled: Vec<Live> = recalled.map(Live::recalled).collect();
+        self.add_live(recalled);
+    }
+
+    /// Inserts new sagas. Of two starts with one id, or one business key, one wins.
     async fn start(&mut self, tx: &mut Tx, starts: &[Start]) -> Result<(), Error> {
+        let mut fresh: Vec<(Live, Vec<Record>, TraceContext, &Start)> = Vec::new();
         let mut seen = HashSet::new();
-        let mut fresh = Vec::new();
         for start in starts.iter().filter(|start| seen.insert(start.saga_id)) {
             let (process, anchor) = self.spans.started(start.trace.as_ref());
-            let head = Head {
-                id: start.saga_id,
-                plan_id: start.plan.id,
-                business_key: start.business_key.clone(),
-                version: 0,
-                state: State::new(&start.plan.plan),
-                wake_at: None,
-                held_by: None,
-                started_at: self.now,
-                trace: Some(anchor.clone()),
-            };
-            let now = DbTime::from(self.now);
-            let breakers = &self.engine.breakers;
-            let mut live = Live::new(head, Arc::clone(&start.plan), true);
-            live.add(INPUT.to_owned(), start.input.clone());
-            if let Some(by) = live.barring(breakers, &Input::Start, now, None) {
-                // it starts held, and sends its first command when the breaker has closed
-                live.head.held_by = Some(by.to_string());
-                let by = by.by("it is open");
-                live.go(&Input::Breaker { open: true }, now, Some(&by));
-            }
-            live.go(&Input::Start, now, None);
-            live.set_wake();
-            fresh.push((live, (process, anchor), start));
+            let (live, records) = self.started(start, anchor);
+            fresh.push((live, records, process, start));
         }
-        if fresh.is_empty() {
-            return Ok(());
-        }
-        let changes: Vec<HeadChange> = fresh.iter().map(|(live, ..)| live.change()).collect();
-        let names: Vec<String> = fresh
-            .iter()
-            .map(|(live, ..)| live.plan.plan.name().to_owned())
-            .collect();
-        let won: HashSet<SagaId> = store::insert(tx, &names, &changes)
-            .await?
-            .into_iter()
-            .collect();
-        let lost: Vec<SagaId> = changes
-            .iter()
-            .map(|c| c.head.id)
-            .filter(|id| !won.contains(id))
-            .collect();
-        let repeated: HashSet<SagaId> = if lost.is_empty() {
-            HashSet::new()
-        } else {
-            store::existing(tx, &lost).await?.into_iter().collect()
-        };
-        for (mut live, (process, anchor), start) in fresh {
-            let id = live.head.id;
+        let changes: Vec<HeadChange<'_>> =
+            fresh.iter().map(|(live, ..)| live.change()).collect();
+        let names = fresh.iter().map(|(live, ..)| live.plan.plan.name());
+        let names: Vec<&str> = names.collect();
+        let history = fresh.iter().flat_map(|(live, ..)| &live.history);
+        let history: Vec<&HistoryRow> = history.collect();
+        let won = store::insert(tx, &names, &changes, &history).await?;
+        let lost = changes.iter().map(|c| c.head.id);
+        let lost: Vec<SagaId> = lost.filter(|id| !won.contains(id)).collect();
+        let repeated = store::existing(tx, &lost).await?;
+        let mut live = Vec::with_capacity(won.len());
+        for (mut saga, records, process, start) in fresh {
+            let id = saga.head.id;
             if won.contains(&id) {
-                live.loaded = live.head.clone(); // it stands in the table now
-                let label = live.plan.plan.label();
-                let (plan, start) = (label, start.clone());
-                self.spans.note(Noted::Start {
-                    id,
-                    plan,
-                    process,
-                    anchor,
-                    start,
-                });
-                self.live.insert(id, live);
+                saga.history.clear();
+                saga.is_stored();
+                self.records.extend(records);
+                self.spans.start(&saga.head, &saga.plan, process, start);
+                live.push(saga);
             } else if !repeated.contains(&id) {
                 // another saga has this business key: the starter drew a second id
                 tracing::warn!(saga = %id, key = start.business_key, "start in conflict");
@@ -412,55 +509,122 @@ impl<'e> Batch<'e> {
                 });
             }
         }
+        self.add_live(live);
         Ok(())
     }
 
-    /// Loads and locks what the other inputs are about.
-    pub(super) async fn load(&mut self, tx: &mut Tx, inputs: &Inputs) -> Result<(), Error> {
-        let missing = |ids: &mut dyn Iterator<Item = SagaId>| -> Vec<SagaId> {
-            let ids: HashSet<SagaId> = ids.filter(|id| !self.live.contains_key(id)).collect();
-            ids.into_iter().collect()
+    /// A new saga, and what it sends.
+    fn started(&self, start: &Start, anchor: TraceContext) -> (Live, Vec<Record>) {
+        let head = Head {
+            id: start.saga_id,
+            plan_id: start.plan.id,
+            business_key: start.business_key.clone(),
+            version: 0,
+            state: State::new(&start.plan.plan),
+            wake_at: None,
+            held_by: None,
+            started_at: self.now,
+            trace: Some(anchor),
         };
-        let replies = inputs.replies.iter().map(|r| r.saga_id);
-        let replied = missing(&mut replies.chain(inputs.acted.iter().copied()));
-        let due = missing(&mut inputs.due.iter().copied());
-        let freed = missing(&mut inputs.freed.iter().copied());
-        let mut heads = Vec::new();
-        if !replied.is_empty() {
-            let loaded = store::lock(tx, &replied).await?;
-            heads.extend(loaded.heads);
-            self.unreadable.extend(loaded.unreadable);
+        let now = DbTime::from(self.now);
+        let breakers = &self.engine.breakers;
+        let mut live = Live::new(head, Arc::clone(&start.plan));
+        (live.fresh, live.complete) = (true, true);
+        live.known.add(&INPUT.into(), start.input.clone());
+        if let Some(by) = live.barring(breakers, &Input::Start, now, None) {
+            // it starts held, and sends its first command when the breaker has closed
+            live.head.held_by = Some(by.to_string());
+            let by = by.by("it is open");
+            live.go(&Input::Breaker { open: true }, now, Some(&by));
         }
-        if !due.is_empty() {
-            let loaded = store::lock_due(tx, &due).await?;
-            heads.extend(loaded.heads);
-            self.unreadable.extend(loaded.unreadable);
+        live.go(&Input::Start, now, None);
+        live.set_wake();
+        let mut records = Vec::new();
+        if let Err(error) = live.outgoing(&self.engine.clock, &mut records) {
+            // it starts, and is tried again by its timer
+            tracing::error!(saga = %live.head.id, %error, "saga cannot be interpreted");
+            live.broken = true;
+            live.head.wake_at = Some(self.now + BROKEN_PAUSE);
+            if let Some(row) = live.history.first_mut() {
+                row.payloads = live.known.pack(0);
+            }
         }
-        if !freed.is_empty() {
-            let loaded = store::lock_held(tx, &freed).await?;
-            heads.extend(loaded.heads);
-            self.unreadable.extend(loaded.unreadable);
-        }
-        for head in heads {
+        (live, records)
+    }
+
+    /// Loads and locks what the inputs are about and is not in hand yet, but for what is started.
+    pub(super) async fn load(&mut self, tx: &mut Tx, inputs: &Inputs) -> Result<(), Error> {
+        let replied = inputs.replies.iter().map(|r| r.saga_id);
+        let mut replied = self.missing(replied.chain(inputs.acted.iter().copied()));
+        let started = started(inputs);
+        replied.retain(|id| started.binary_search(id).is_err());
+        let due = self.missing(inputs.due.iter().copied());
+        let freed = self.missing(inputs.freed.iter().copied());
+        let mut loaded = store::lock(tx, &replied).await?;
+        loaded.append(store::lock_due(tx, &due).await?);
+        loaded.append(store::lock_held(tx, &freed).await?);
+        self.now = match loaded.now {
+            Some(now) => now,
+            None => store::now(tx).await?,
+        };
+        self.spans.began(self.now);
+        self.take_loaded(tx, loaded).await
+    }
+
+    /// Loads what was started before, and is answered in the same batch.
+    async fn load_started(&mut self, tx: &mut Tx, inputs: &Inputs) -> Result<(), Error> {
+        let started = started(inputs);
+        let replied = inputs.replies.iter().map(|r| r.saga_id);
+        let missing = self.missing(replied.filter(|id| started.binary_search(id).is_ok()));
+        let loaded = store::lock(tx, &missing).await?;
+        self.take_loaded(tx, loaded).await
+    }
+
+    /// Reads the sagas that were remembered and may have moved on; returns them, in order.
+    async fn read_doubtful(&mut self, tx: &mut Tx) -> Result<Vec<SagaId>, Error> {
+        let mut doubtful = mem::take(&mut self.doubtful);
+        doubtful.sort_unstable();
+        doubtful.dedup();
+        self.live
+            .retain(|live| doubtful.binary_search(&live.head.id).is_err());
+        let loaded = store::lock(tx, &doubtful).await?;
+        self.take_loaded(tx, loaded).await?;
+        Ok(doubtful)
+    }
+
+    /// Those that are not in hand yet, each once, in order.
+    fn missing(&self, ids: impl Iterator<Item = SagaId>) -> Vec<SagaId> {
+        let mut missing: Vec<SagaId> = ids.filter(|id| !self.is_live(*id)).collect();
+        missing.sort_unstable();
+        missing.dedup();
+        missing
+    }
+
+    async fn take_loaded(&mut self, tx: &mut Tx, loaded: Loaded) -> Result<(), Error> {
+        let mut unreadable = loaded.unreadable;
+        let mut live = Vec::with_capacity(loaded.heads.len());
+        for head in loaded.heads {
+            self.engine.recent.take(head.id); // it is no longer what is remembered
             match self.engine.plan(head.plan_id).await? {
-                Some(plan) => {
-                    self.live.insert(head.id, Live::new(head, plan, false));
-                }
+                Some(plan) => live.push(Live::new(head, plan)),
                 None => {
                     tracing::error!(saga = %head.id, plan = head.plan_id, "plan is missing");
-                    self.unreadable.push(head.id);
+                    unreadable.push(head.id);
                 }
             }
         }
-        if !self.unreadable.is_empty() {
-            store::postpone(tx, &self.unreadable, BROKEN_PAUSE).await?;
-        }
+        self.add_live(live);
+        store::postpone(tx, &unreadable, BROKEN_PAUSE).await?;
+        self.unreadable.extend(unreadable);
         Ok(())
     }
 
     fn reply(&mut self, reply: &Reply) {
         let now = DbTime::from(self.now);
-        let Some(live) = self.live.get_mut(&reply.saga_id) else {
+        let found = self
+            .live
+            .binary_search_by_key(&reply.saga_id, |live| live.head.id);
+        let Ok(found) = found else {
             let unreadable = self.unreadable.contains(&reply.saga_id);
             let note = if unreadable {
                 "unreadable"
@@ -470,8 +634,13 @@ impl<'e> Batch<'e> {
             self.late.push(late(reply, note));
             return;
         };
+        let live = &mut self.live[found];
         let Some(step) = live.plan.plan.position(&reply.step) else {
-            self.late.push(late(reply, "contradiction"));
+            if live.recalled {
+                self.doubtful.push(reply.saga_id);
+            } else {
+                self.late.push(late(reply, "contradiction"));
+            }
             return;
         };
         let input = Input::Reply {
@@ -484,140 +653,108 @@ impl<'e> Batch<'e> {
         let state = &live.head.state;
         breakers.heard(reply.saga_id, &live.plan.plan, state, &input, self.now);
         let was_done = state.steps[step] == StepState::Done;
+        let version = live.head.version;
         let note = live.input(breakers, &input, now);
+        if live.recalled && live.head.version == version {
+            self.doubtful.push(reply.saga_id);
+            return;
+        }
         if let Some(output) = &reply.output
             && !was_done
             && live.head.state.steps[step] == StepState::Done
         {
-            live.add(output_slot(&reply.step), output.clone());
+            let slot = Arc::clone(&live.plan.steps[step].output);
+            live.add(&slot, output.clone());
         }
         if note == Some(Note::Contradiction) {
             tracing::warn!(saga = %reply.saga_id, step = reply.step, "reply contradicts");
             self.late.push(late(reply, "contradiction"));
         }
-        self.spans.note(Noted::Reply {
-            reply: reply.clone(),
-            note,
-        });
+        self.spans.reply(reply, note);
     }
 
     fn due(&mut self, id: SagaId) {
-        let now = DbTime::from(self.now);
-        if let Some(live) = self.live.get_mut(&id) {
+        let (engine, now) = (self.engine, self.now);
+        if let Some(live) = self.live_mut(id) {
             live.fired = true;
-            let breakers = &self.engine.breakers;
+            let breakers = &engine.breakers;
             let state = &live.head.state;
-            breakers.heard(id, &live.plan.plan, state, &Input::Due, self.now);
-            live.input(breakers, &Input::Due, now);
+            breakers.heard(id, &live.plan.plan, state, &Input::Due, now);
+            live.input(breakers, &Input::Due, DbTime::from(now));
         }
     }
 
     /// Lets a saga go on that a breaker holds.
     fn free(&mut self, id: SagaId, trial: Option<&Breaker>) {
-        if let Some(live) = self.live.get_mut(&id) {
-            live.settle_hold(&self.engine.breakers, DbTime::from(self.now), trial);
+        let (engine, now) = (self.engine, DbTime::from(self.now));
+        if let Some(live) = self.live_mut(id) {
+            live.settle_hold(&engine.breakers, now, trial);
         }
     }
 
     pub(super) async fn write(mut self, tx: &mut Tx) -> Result<Written, Error> {
-        for live in self.live.values_mut().filter(|live| !live.fresh) {
+        for live in self.live.iter_mut().filter(|live| !live.fresh) {
             live.settle_hold(&self.engine.breakers, DbTime::from(self.now), None);
         }
-        let wanting: Vec<SagaId> = self
-            .live
-            .iter()
-            .filter(|(_, l)| l.wants_payloads())
-            .map(|(id, _)| *id)
-            .collect();
-        if !wanting.is_empty() {
-            for (id, slot, payload) in store::payloads(tx, &wanting).await? {
-                if let Some(live) = self.live.get_mut(&id) {
-                    live.known.entry(slot).or_insert(payload);
-                }
+        let wanting = self.live.iter().filter(|live| live.wants_payloads());
+        let wanting: Vec<SagaId> = wanting.map(|live| live.head.id).collect();
+        for (id, stored) in store::payloads(tx, &wanting).await? {
+            if let Some(live) = self.live_mut(id) {
+                live.complete(stored);
             }
         }
-        let mut records = Vec::new();
         let mut left_out = Vec::new();
-        for live in self.live.values_mut() {
-            live.take_word();
-            match outgoing(live, &self.engine.clock) {
-                Ok(of_saga) => records.extend(of_saga),
-                Err(error) => {
-                    tracing::error!(saga = %live.head.id, %error, "saga cannot be interpreted");
-                    live.leave_out(self.now);
-                    left_out.push(live.head.id);
-                }
+        for live in &mut self.live {
+            self.spans.effects(&live.head, &live.plan, &live.effects);
+            if let Err(error) = live.outgoing(&self.engine.clock, &mut self.records) {
+                tracing::error!(saga = %live.head.id, %error, "saga cannot be interpreted");
+                live.leave_out(self.now);
+                left_out.push(live.head.id);
             }
             live.set_wake();
         }
-        self.save(tx).await?;
-        let held = Held::by_swap(tx, self.live.keys().map(|id| id.key()));
-        append(tx, &held, &records, SERVICE)
-            .await
-            .map_err(|error| match error {
-                palinode_outbox::Error::Db(error) => error,
-                other => Error::inconsistent("outbox", "payload", "batch", other),
-            })?;
-        for live in self.live.values() {
-            self.spans
-                .effects(&live.head, &live.plan.plan, &live.effects);
-        }
-        self.spans.created(&records);
+        let changes = self.live.iter().filter(|live| live.is_changed());
+        let changes: Vec<HeadChange<'_>> = changes.map(Live::change).collect();
+        let history = self.live.iter().flat_map(|live| &live.history);
+        let history: Vec<&HistoryRow> = history.collect();
+        store::advance(tx, &changes, &history).await?;
+        store::insert_late(tx, &self.late).await?;
+        let held = Held::by_swap(tx, self.records.iter().map(|record| record.key.clone()));
+        let appended = append(tx, &held, &self.records, SERVICE).await;
+        appended.map_err(|error| match error {
+            palinode_outbox::Error::Db(error) => error,
+            other => Error::inconsistent("outbox", "payload", "batch", other),
+        })?;
+        self.spans.created(&self.records);
+        let wakes = self.live.iter().filter_map(|live| live.head.wake_at);
         Ok(Written {
+            wakes_in: wakes.min().map(|at| at - self.now),
             spans: self.spans,
+            sent: !self.records.is_empty(),
+            remembered: self
+                .live
+                .into_iter()
+                .filter_map(Live::into_remembered)
+                .collect(),
             left_out,
         })
     }
+}
 
-    async fn save(&mut self, tx: &mut Tx) -> Result<(), Error> {
-        let changed: Vec<HeadChange> = self
-            .live
-            .values()
-            .filter(|live| live.is_changed())
-            .map(Live::change)
-            .collect();
-        if !changed.is_empty() {
-            let won = store::save(tx, &changed).await?;
-            // the rows are locked since they were loaded: nobody can have moved them
-            assert_eq!(
-                won.len(),
-                changed.len(),
-                "a locked saga changed under our hands"
-            );
-        }
-        let mut payloads = Vec::new();
-        let mut history = Vec::new();
-        for live in self.live.values_mut() {
-            let id = live.head.id;
-            payloads.extend(
-                live.added
-                    .drain(..)
-                    .map(|(slot, payload)| (id, slot, payload)),
-            );
-            history.append(&mut live.history);
-        }
-        if !history.is_empty() {
-            store::insert_history(tx, self.now, &history).await?;
-        }
-        if !payloads.is_empty() {
-            store::insert_payloads(tx, &payloads).await?;
-        }
-        if !self.late.is_empty() {
-            store::insert_late(tx, &self.late).await?;
-        }
-        Ok(())
-    }
+/// The sagas that are to be started, in order.
+fn started(inputs: &Inputs) -> Vec<SagaId> {
+    let mut started: Vec<SagaId> = inputs.starts.iter().map(|start| start.saga_id).collect();
+    started.sort_unstable();
+    started
 }
 
 /// Whether a step was settled between the two, or the saga's state changed. Retries are none.
 fn has_progressed(before: &State, after: &State) -> bool {
-    let settled = |state: &State| -> Vec<&'static str> {
-        let steps = state.steps.iter();
-        steps
-            .map(|step| step.until().map_or(step.word(), |_under_way| ""))
-            .collect()
-    };
-    before.status != after.status || settled(before) != settled(after)
+    let settled = |step: &StepState| step.until().map_or(step.word(), |_under_way| "");
+    let mut steps = before.steps.iter().zip(&after.steps);
+    before.status != after.status
+        || before.steps.len() != after.steps.len()
+        || steps.any(|(before, after)| settled(before) != settled(after))
 }
 
 /// Since when the oldest step under way is tried that may not fail.
@@ -660,49 +797,34 @@ fn late(reply: &Reply, note: &'static str) -> LateRow {
     }
 }
 
-/// The records of a saga's effects, in order.
-fn outgoing(
-    live: &mut Live,
-    clock: &palinode_values::Clock,
-) -> Result<Vec<Record>, encode::EncodeError> {
-    let effects = live.effects.clone();
-    effects
-        .into_iter()
-        .map(|(version, effect)| match effect {
-            Effect::Send(command) => send(live, command, version, clock),
-            Effect::Emit(ended) => Ok(emit(live, ended, clock)),
-        })
-        .collect()
-}
-
 fn send(
     live: &mut Live,
     command: Command,
     version: i64,
-    clock: &palinode_values::Clock,
-) -> Result<Record, encode::EncodeError> {
+    clock: &Clock,
+) -> Result<Record, EncodeError> {
     let plan = Arc::clone(&live.plan);
     let step = &plan.plan.steps()[command.step];
-    let (message, prefix) = match command.direction {
-        Direction::Forward => (step.action.as_ref(), "cmd"),
-        Direction::Backward => (step.compensation.as_ref(), "undo"),
+    let codec = &plan.steps[command.step];
+    let message = match command.direction {
+        Direction::Forward => codec.action.as_ref(),
+        Direction::Backward => codec.compensation.as_ref(),
     };
-    let unknown = || encode::EncodeError::UnknownMessage(format!("{prefix} of {}", step.name));
+    let unknown =
+        || EncodeError::UnknownMessage(format!("{} of {}", command.direction, step.name));
     let message = message.ok_or_else(unknown)?;
-    let topic = commands_of(&step.participant).ok_or_else(unknown)?;
-    let slot = format!("{prefix}/{}", step.name);
+    let topic = codec.topic.ok_or_else(unknown)?;
     // sent again byte for byte, whatever release builds commands by then
-    let body: Bytes = match live.known.get(&slot) {
+    let body: Bytes = match live.known.get(&message.slot) {
         Some(stored) => stored.body.clone(),
         None => {
-            let body = encode::command(message, &live.known, live.head.state.cause.as_ref())?;
-            live.add(
-                slot,
-                Payload {
-                    kind: message.name.clone(),
-                    body: body.clone(),
-                },
-            );
+            let body = message.encode(&live.known, live.head.state.cause.as_ref())?;
+            let kind = Arc::clone(&message.kind);
+            let payload = Payload {
+                kind,
+                body: body.clone(),
+            };
+            live.known.add(&message.slot, payload);
             body
         }
     };
@@ -710,12 +832,12 @@ fn send(
         topic,
         key: live.head.id.key(),
         event_id: EventId::new(clock),
-        kind: message.name.clone().into(),
+        kind: message.kind.to_string().into(),
         body,
         trace: child(live),
         saga: Some(SagaHeaders {
             saga_id: live.head.id,
-            plan: plan.plan.label(),
+            plan: plan.label.clone(),
             plan_hash: plan.hash.clone(),
             step: step.name.clone(),
             direction: command.direction,
@@ -728,7 +850,7 @@ fn send(
     })
 }
 
-fn emit(live: &Live, ended: Ended, clock: &palinode_values::Clock) -> Record {
+fn emit(live: &Live, ended: Ended, clock: &Clock) -> Record {
     let event = SagaEnded {
         saga_id: live.head.id.to_string(),
         plan: live.plan.plan.name().to_owned(),

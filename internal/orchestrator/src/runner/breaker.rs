@@ -14,7 +14,7 @@ use palinode_values::{SagaId, Timestamp};
 use tokio_util::sync::CancellationToken;
 
 use super::Engine;
-use super::batch::{Inputs, apply};
+use super::batch::Inputs;
 use crate::convert::By;
 use crate::store::breaker::{self as store, BreakerRow};
 
@@ -88,6 +88,8 @@ impl Default for Limits {
 
 /// How often breakers are read, and held sagas released.
 const TICK: Duration = Duration::from_millis(250);
+/// How often while all are closed, and none holds a saga.
+const IDLE: Duration = Duration::from_secs(1);
 /// After a failure of the database.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -301,7 +303,8 @@ fn direction(at: &StepState) -> Direction {
 pub(crate) async fn run(engine: Engine, stop: CancellationToken) {
     loop {
         let pause = match step(&engine).await {
-            Ok(()) => TICK,
+            Ok(Keeping::Some) => TICK,
+            Ok(Keeping::None) => IDLE,
             Err(error) => {
                 tracing::warn!(error = ?error, "breakers cannot be kept");
                 PAUSE
@@ -309,14 +312,24 @@ pub(crate) async fn run(engine: Engine, stop: CancellationToken) {
         };
         tokio::select! {
             () = stop.cancelled() => return,
+            () = engine.set.heard() => {}
             () = tokio::time::sleep(pause) => {}
         }
     }
 }
 
+/// Whether there is something to be kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Keeping {
+    /// A breaker is open, or holds sagas.
+    Some,
+    /// All is well.
+    None,
+}
+
 /// Stores what was counted, reads what others have stored, lets a few sagas through where a trial
 /// is due, and releases what is held by a breaker that has closed.
-pub(crate) async fn step(engine: &Engine) -> Result<(), Error> {
+pub(crate) async fn step(engine: &Engine) -> Result<Keeping, Error> {
     let Engine { db, breakers, .. } = engine;
     let limits = breakers.limits;
     let (open, close) = breakers.wanted();
@@ -353,7 +366,8 @@ pub(crate) async fn step(engine: &Engine) -> Result<(), Error> {
             release(engine, freed, Some(breaker.clone())).await?;
         }
     }
-    Ok(())
+    let is_kept = rows.iter().any(|row| row.is_open || row.holds);
+    Ok(if is_kept { Keeping::Some } else { Keeping::None })
 }
 
 async fn release(engine: &Engine, freed: Vec<SagaId>, trial: Option<Breaker>) -> Result<(), Error> {
@@ -362,11 +376,6 @@ async fn release(engine: &Engine, freed: Vec<SagaId>, trial: Option<Breaker>) ->
         trial,
         ..Inputs::default()
     };
-    let spans = engine
-        .db
-        .run_tx("saga.free", |tx| apply(engine, tx, &inputs))
-        .await?;
-    engine.doorbell.ring();
-    spans.emit(&engine.clock);
+    engine.apply("saga.free", &inputs).await?;
     Ok(())
 }

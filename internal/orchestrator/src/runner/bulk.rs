@@ -10,9 +10,8 @@ use palinode_values::{BulkId, Coded, ErrorCode, SagaId};
 use tokio_util::sync::CancellationToken;
 
 use super::Engine;
-use super::batch::{Batch, Inputs};
+use super::batch::{Batch, Inputs, Written};
 use super::deed::{Deed, Refusal};
-use super::spans::Spans;
 use crate::convert::{self, WantedBulk};
 use crate::store::bulk::{self as store, BulkRow, Candidate, Count, Item, Outcome, Settled, What};
 use crate::store::saga as sagas;
@@ -28,14 +27,17 @@ const COUNTS_MAX: usize = 50;
 /// Examples of each.
 const EXAMPLES: usize = 5;
 
-/// How often due slices are looked for.
+/// How often due slices are looked for, while there may be some.
 const TICK: Duration = Duration::from_millis(100);
+/// How often when there were none for so many ticks: another process may have run a bulk.
+const IDLE: Duration = Duration::from_secs(1);
+const IDLE_TICKS: u32 = 50;
 /// Slices a second, of a bulk that is fast enough to fill them.
 const SLICES_PER_SECOND: i32 = 10;
 /// After a failure of the database.
 const PAUSE: Duration = Duration::from_secs(1);
-/// Old bulks are looked for every that many ticks without work: once a minute.
-const FORGET_TICKS: u32 = 600;
+/// Old bulks are looked for every that many ticks without work: about once a minute.
+const FORGET_TICKS: u32 = 60 + IDLE_TICKS;
 
 /// Why nothing came of what was asked about a bulk.
 #[derive(Debug, thiserror::Error)]
@@ -101,7 +103,7 @@ pub(crate) async fn prepare(
 ) -> Result<BulkRow, BulkError> {
     let id = BulkId::new(&engine.clock);
     let deed = wanted.deed.deed(engine).await?;
-    engine
+    let prepared = engine
         .db
         .run_tx("bulk.prepare", |mut tx| {
             let deed = deed.as_ref();
@@ -122,12 +124,15 @@ pub(crate) async fn prepare(
                 Ok((tx, row))
             }
         })
-        .await
+        .await;
+    engine.bulks.ring();
+    prepared
 }
 
 /// Runs a bulk that waits, or goes on with one that was stopped.
 pub(crate) async fn run(engine: &Engine, id: BulkId) -> Result<BulkRow, BulkError> {
     store::run(&engine.db, id).await?;
+    engine.bulks.ring();
     not_ended(engine, id).await
 }
 
@@ -232,22 +237,26 @@ pub(crate) async fn work(engine: Engine, stop: CancellationToken) {
         let pause = match step(&engine).await {
             Ok(0) => {
                 idle += 1;
-                TICK
+                if idle < IDLE_TICKS { TICK } else { IDLE }
             }
-            Ok(_) => Duration::ZERO,
+            Ok(_) => {
+                idle = 0;
+                Duration::ZERO
+            }
             Err(error) => {
                 tracing::warn!(error = ?error, "bulks cannot be run");
                 PAUSE
             }
         };
         if idle >= FORGET_TICKS {
-            idle = 0;
+            idle = IDLE_TICKS;
             if let Err(error) = store::forget(&engine.db).await {
                 tracing::warn!(error = ?error, "old bulks cannot be forgotten");
             }
         }
         tokio::select! {
             () = stop.cancelled() => return,
+            () = engine.bulks.heard() => idle = 0,
             () = tokio::time::sleep(pause) => {}
         }
     }
@@ -258,13 +267,12 @@ pub(crate) async fn work(engine: Engine, stop: CancellationToken) {
 /// What becomes of the sagas, and that they were looked at, is one transaction: after a crash the
 /// slice was run, or it was not.
 pub(crate) async fn step(engine: &Engine) -> Result<usize, Error> {
-    let (looked, spans) = engine
+    let (looked, written) = engine
         .db
         .run_tx("bulk.run", |tx| transact(engine, tx))
         .await?;
-    if let Some(spans) = spans {
-        engine.doorbell.ring();
-        spans.emit(&engine.clock);
+    if let Some(written) = written {
+        written.committed(engine);
     }
     Ok(looked)
 }
@@ -272,7 +280,7 @@ pub(crate) async fn step(engine: &Engine) -> Result<usize, Error> {
 pub(super) async fn transact(
     engine: &Engine,
     mut tx: Tx,
-) -> Result<(Tx, (usize, Option<Spans>)), Error> {
+) -> Result<(Tx, (usize, Option<Written>)), Error> {
     let Some((id, bulk)) = store::take_due(&mut tx).await? else {
         return Ok((tx, (0, None)));
     };
@@ -291,7 +299,7 @@ pub(super) async fn transact(
     };
     let limit = (bulk.rate / SLICES_PER_SECOND).max(1);
     let items = store::open_items(&mut tx, id, i64::from(limit)).await?;
-    let mut batch = Batch::new(engine, sagas::now(&mut tx).await?);
+    let mut batch = Batch::new(engine);
     let inputs = Inputs {
         acted: items.iter().map(|item| item.saga_id).collect(),
         ..Inputs::default()
@@ -309,7 +317,7 @@ pub(super) async fn transact(
         }
     }
     store::settle(&mut tx, id, &settled).await?;
-    Ok((tx, (items.len(), Some(written.spans))))
+    Ok((tx, (items.len(), Some(written))))
 }
 
 fn act(batch: &mut Batch<'_>, item: &Item, deed: &Deed, bulk: &BulkRow) -> Outcome {
@@ -318,7 +326,7 @@ fn act(batch: &mut Batch<'_>, item: &Item, deed: &Deed, bulk: &BulkRow) -> Outco
         return Outcome::Failed;
     }
     // one that is gone has ended long ago
-    let Some(live) = batch.live.get_mut(&item.saga_id) else {
+    let Some(live) = batch.live_mut(item.saga_id) else {
         return Outcome::Moved;
     };
     if live.head.version != item.version && !bulk.moved_too {

@@ -25,19 +25,19 @@ impl BatchHandler for InputsHandler {
             }
         }
         let (engine, inputs, poison) = (&self.engine, &inputs, &poison);
-        let spans = engine
+        let written = engine
             .db
+            .with_fixed_plans()
             .run_tx("saga.apply", |tx| async move {
-                let (mut tx, spans) = apply(engine, tx, inputs).await?;
+                let (mut tx, written) = apply(engine, tx, inputs).await?;
                 if !poison.is_empty() {
                     palinode_participant::park(&mut tx, poison).await?;
                 }
-                Ok::<_, Error>((tx, spans))
+                Ok::<_, Error>((tx, written))
             })
             .await
             .map_err(failure)?;
-        engine.doorbell.ring();
-        spans.emit(&engine.clock);
+        written.committed(engine);
         Ok(Committed)
     }
 

@@ -6,6 +6,7 @@ use palinode_pb::DESCRIPTORS;
 use palinode_saga::{MessageShape, Plan, PlanErrors, Schema};
 use prost_reflect::{Cardinality, FieldDescriptor, Kind, Value};
 
+use super::encode::StepCodec;
 use crate::store;
 
 /// A plan as it is stored: sagas are pinned to it.
@@ -14,6 +15,22 @@ pub(crate) struct StoredPlan {
     pub(crate) id: i32,
     pub(crate) hash: String,
     pub(crate) plan: Plan,
+    /// Name and version.
+    pub(crate) label: String,
+    /// What is worked out once of each step.
+    pub(crate) steps: Vec<StepCodec>,
+}
+
+impl StoredPlan {
+    pub(crate) fn new(id: i32, hash: String, plan: Plan) -> Self {
+        Self {
+            id,
+            hash,
+            label: plan.label(),
+            steps: StepCodec::of(&plan),
+            plan,
+        }
+    }
 }
 
 /// The plans of the database, and which version of each new sagas run. Cheap to clone.

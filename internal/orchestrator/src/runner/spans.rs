@@ -4,11 +4,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use palinode_messaging::{Record, Topic, creation_span};
-use palinode_saga::{Effect, Note, Plan};
+use palinode_saga::{Effect, Note};
 use palinode_telemetry::{Finished, Kind, SpanId, TraceContext, Tracer, names};
 use palinode_values::{Clock, SagaId, Timestamp};
 
 use super::batch::{Reply, Start};
+use super::registry::StoredPlan;
 use crate::store::saga::Head;
 
 /// What happened in a batch, to be told once it is committed.
@@ -24,7 +25,7 @@ pub(crate) struct Spans {
 }
 
 /// An input that was handled.
-pub(crate) enum Noted {
+enum Noted {
     Start {
         id: SagaId,
         plan: String,
@@ -47,11 +48,11 @@ struct Ending {
 }
 
 impl Spans {
-    pub(crate) fn new(tracer: &Tracer, prefix: &Arc<str>, began: Timestamp) -> Self {
+    pub(crate) fn new(tracer: &Tracer, prefix: &Arc<str>) -> Self {
         Self {
             tracer: tracer.clone(),
             prefix: Arc::clone(prefix),
-            began,
+            began: Timestamp::default(),
             noted: Vec::new(),
             ended: Vec::new(),
             created: Vec::new(),
@@ -67,13 +68,40 @@ impl Spans {
         (process, anchor)
     }
 
-    pub(crate) fn note(&mut self, noted: Noted) {
+    /// When the batch began, database time.
+    pub(crate) fn began(&mut self, now: Timestamp) {
+        self.began = now;
+    }
+
+    /// A saga was started; `process` handles its start.
+    pub(crate) fn start(
+        &mut self,
+        head: &Head,
+        plan: &StoredPlan,
+        process: TraceContext,
+        start: &Start,
+    ) {
+        let Some(anchor) = head.trace.as_ref().filter(|_| self.tracer.is_enabled()) else {
+            return;
+        };
+        self.noted.push(Noted::Start {
+            id: head.id,
+            plan: plan.label.clone(),
+            process,
+            anchor: anchor.clone(),
+            start: start.clone(),
+        });
+    }
+
+    /// A reply was handled.
+    pub(crate) fn reply(&mut self, reply: &Reply, note: Option<Note>) {
         if self.tracer.is_enabled() {
-            self.noted.push(noted);
+            let reply = reply.clone();
+            self.noted.push(Noted::Reply { reply, note });
         }
     }
 
-    pub(crate) fn effects(&mut self, head: &Head, plan: &Plan, effects: &[(i64, Effect)]) {
+    pub(crate) fn effects(&mut self, head: &Head, plan: &StoredPlan, effects: &[(i64, Effect)]) {
         let Some(anchor) = head.trace.as_ref().filter(|_| self.tracer.is_enabled()) else {
             return;
         };
@@ -81,7 +109,7 @@ impl Spans {
             if let Effect::Emit(ended) = effect {
                 self.ended.push(Ending {
                     id: head.id,
-                    plan: plan.label(),
+                    plan: plan.label.clone(),
                     anchor: anchor.clone(),
                     started_at: head.started_at,
                     outcome: crate::store::saga::state_word(ended.status),

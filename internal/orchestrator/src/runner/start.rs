@@ -8,7 +8,7 @@ use palinode_telemetry::TraceContext;
 use palinode_values::{Coded, ErrorCode, SagaId};
 
 use super::Engine;
-use super::batch::{Inputs, Start, apply};
+use super::batch::{Inputs, Start};
 use super::encode::Payload;
 use super::registry::StoredPlan;
 use crate::store::read;
@@ -100,12 +100,7 @@ pub(crate) async fn start(engine: &Engine, wish: Wish) -> Result<(SagaId, bool),
     if let Some(found) = read::by_key(&engine.db, plan_name, key).await? {
         return same(plan_name, key, &wish.input, found).map(|id| (id, false));
     }
-    let spans = engine
-        .db
-        .run_tx("saga.create", |tx| apply(engine, tx, &inputs))
-        .await?;
-    engine.doorbell.ring();
-    spans.emit(&engine.clock);
+    engine.apply("saga.create", &inputs).await?;
     // somebody else may have been faster
     let found = read::by_key(&engine.db, plan_name, key).await?;
     let missing = || Error::inconsistent("saga", "business_key", saga_id, "was just written");

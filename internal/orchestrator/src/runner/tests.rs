@@ -16,12 +16,15 @@ use prost::{Message, Name};
 use super::batch::{Inputs, Reply, Start, apply};
 use super::breaker::{Breakers, Limits};
 use super::encode::Payload;
+use super::recent::Recent;
 use super::registry::Registry;
+use super::timers::Soon;
 use super::{Engine, timers};
 mod acts;
 mod breaker;
 mod bulks;
 mod cases;
+mod hot;
 mod migrations;
 mod retention;
 mod seen;
@@ -54,6 +57,10 @@ impl World {
             registry: Registry::open(&db, plans).await.unwrap(),
             db,
             breakers: Breakers::new(Limits::default()),
+            recent: Recent::default(),
+            soon: Soon::default(),
+            bulks: Doorbell::new(),
+            set: Doorbell::new(),
             doorbell: Doorbell::new(),
             tracer: Tracer::disabled(),
             prefix: "test".into(),
@@ -159,7 +166,7 @@ fn kinds(sent: &[Sent]) -> Vec<&str> {
 
 fn payload<M: Message + Name>(message: &M) -> Payload {
     Payload {
-        kind: M::full_name(),
+        kind: M::full_name().into(),
         body: message.encode_to_vec().into(),
     }
 }
@@ -395,24 +402,22 @@ async fn batches_over_the_same_sagas_in_opposite_order_do_not_deadlock() {
 #[tokio::test]
 async fn of_a_batch_of_writers_the_stale_one_loses() {
     let world = World::new().await;
-    let mut changes = Vec::new();
+    let mut heads = Vec::new();
     for n in 0..20 {
-        let head = world
-            .saga(world.started(&format!("o-{n}")).await)
-            .await
-            .head;
-        let expected = head.version - i64::from(n == 7);
-        changes.push(HeadChange {
-            head,
-            expected,
-            waits: WaitColumns::default(),
-            owed_since: None,
-            progressed: true,
-        });
+        let id = world.started(&format!("o-{n}")).await;
+        heads.push(world.saga(id).await.head);
     }
-    let stale = changes[7].head.id;
+    let changes = heads.iter().enumerate().map(|(n, head)| HeadChange {
+        head,
+        expected: head.version - i64::from(n == 7),
+        waits: WaitColumns::default(),
+        owed_since: None,
+        progressed: true,
+    });
+    let changes: Vec<HeadChange<'_>> = changes.collect();
+    let stale = heads[7].id;
     let mut tx = world.engine.db.begin().await.unwrap();
-    let won = store::save(&mut tx, &changes).await.unwrap();
+    let won = store::save(&mut tx, &changes, &[]).await.unwrap();
     tx.commit().await.unwrap();
     assert_eq!(won.len(), 19);
     assert!(!won.contains(&stale));

@@ -46,11 +46,7 @@ pub(crate) async fn load_all(db: &Db) -> Result<Vec<StoredPlan>, Error> {
         let plan = serde_json::from_slice(&row.body).inspect_err(
             |error| tracing::error!(plan = row.id, %error, "a stored plan cannot be read"),
         );
-        Some(StoredPlan {
-            id: row.id,
-            hash: row.hash,
-            plan: plan.ok()?,
-        })
+        Some(StoredPlan::new(row.id, row.hash, plan.ok()?))
     });
     Ok(stored.collect())
 }

@@ -8,7 +8,7 @@ use palinode_values::{SagaId, Timestamp};
 use uuid::Uuid;
 
 use super::saga::Head;
-use crate::runner::encode::Payload;
+use crate::runner::encode::{INPUT, Payload, Payloads};
 
 /// A saga as it is shown.
 #[derive(Debug, Clone)]
@@ -41,7 +41,7 @@ pub(crate) struct StoredHistory {
 /// History entries of one saga at the most; a saga that has more is cut there.
 const HISTORY_MAX: i64 = 10_000;
 
-/// Sagas, newest first, after `before` and in `state` where given.
+/// Sagas, archived or not, newest first, after `before` and in `state` where given.
 pub(crate) async fn list(
     db: &Db,
     state: Option<&str>,
@@ -63,7 +63,52 @@ pub(crate) async fn list(
     )
     .fetch_all(db.pool())
     .await?;
+    let mut rows: Vec<Row> = rows;
+    // two statements: a union of them would read every saga to find the newest
+    if !matches!(state, Some("running" | "compensating")) {
+        rows.extend(archived(db, state, before, limit).await?);
+        rows.sort_unstable_by_key(|row| std::cmp::Reverse(row.id));
+        rows.truncate(usize::try_from(limit).unwrap_or_default());
+    }
     Ok(rows.into_iter().map(listed).collect())
+}
+
+/// Archived sagas, newest first, after `before` and in `state` where given.
+async fn archived(
+    db: &Db,
+    state: Option<&str>,
+    before: Option<SagaId>,
+    limit: i64,
+) -> Result<Vec<Row>, Error> {
+    let rows = sqlx::query_as!(
+        Row,
+        r#"SELECT saga_id AS id, plan_id, business_key, version, body,
+                  NULL::timestamptz AS wake_at, NULL::text AS held_by, started_at,
+                  NULL::timestamptz AS wait_until, progress_at, traceparent,
+                  NULL::text AS parked, NULL::text AS stuck
+             FROM saga_archive
+            WHERE ($1::text IS NULL OR state = $1) AND ($2::uuid IS NULL OR saga_id < $2)
+            ORDER BY saga_id DESC LIMIT $3"#,
+        state,
+        before.map(|id| id.0),
+        limit
+    );
+    Ok(rows.fetch_all(db.pool()).await?)
+}
+
+/// One archived saga.
+async fn get_archived(db: &Db, id: SagaId) -> Result<Option<SagaRow>, Error> {
+    let row = sqlx::query_as!(
+        Row,
+        r#"SELECT saga_id AS id, plan_id, business_key, version, body,
+                  NULL::timestamptz AS wake_at, NULL::text AS held_by, started_at,
+                  NULL::timestamptz AS wait_until, progress_at, traceparent,
+                  NULL::text AS parked, NULL::text AS stuck
+             FROM saga_archive WHERE saga_id = $1"#,
+        id.0
+    );
+    let row = row.fetch_optional(db.pool()).await?;
+    row.map(SagaRow::try_from).transpose()
 }
 
 /// Sagas that are under way and stuck, newest first, after `before`.
@@ -93,7 +138,7 @@ pub(crate) async fn list_stuck(
     Ok(rows.into_iter().map(listed).collect())
 }
 
-/// One saga.
+/// One saga, archived or not.
 pub(crate) async fn get(db: &Db, id: SagaId) -> Result<Option<SagaRow>, Error> {
     let row = sqlx::query_as!(
         Row,
@@ -107,7 +152,7 @@ pub(crate) async fn get(db: &Db, id: SagaId) -> Result<Option<SagaRow>, Error> {
     .fetch_optional(db.pool())
     .await?;
     let Some(mut row) = row.map(SagaRow::try_from).transpose()? else {
-        return Ok(None);
+        return get_archived(db, id).await;
     };
     let key = id.key();
     let told = sqlx::query!(
@@ -152,26 +197,38 @@ pub(crate) async fn by_key(
     key: &str,
 ) -> Result<Option<(SagaId, Payload)>, Error> {
     let row = sqlx::query!(
-        "SELECT s.id, p.kind, p.body FROM saga s
-           JOIN saga_payload p ON p.saga_id = s.id AND p.slot = 'input'
-          WHERE s.plan_name = $1 AND s.business_key = $2",
+        r#"SELECT k.id, h.payloads AS "payloads!"
+             FROM saga_key k
+             JOIN saga_history h ON h.saga_id = k.id AND h.version = 1
+            WHERE k.plan_name = $1 AND k.business_key = $2 AND h.payloads IS NOT NULL"#,
         plan,
         key
     )
     .fetch_optional(db.pool())
     .await?;
-    Ok(row.map(|row| {
-        let (kind, body) = (row.kind, row.body.into());
-        (SagaId(row.id), Payload { kind, body })
-    }))
+    let Some(row) = row else { return Ok(None) };
+    let mut payloads = Payloads::default();
+    let unreadable = |why: &dyn ToString| {
+        Error::inconsistent("saga_history", "payloads", row.id, why.to_string())
+    };
+    let unpacked = payloads.unpack(&row.payloads);
+    unpacked.map_err(|error| unreadable(&error))?;
+    let input = payloads.get(INPUT).cloned();
+    let input = input.ok_or_else(|| unreadable(&"it has no input"))?;
+    Ok(Some((SagaId(row.id), input)))
 }
 
 /// Those of the ids that are sagas, and the words of their states.
 pub(crate) async fn states(db: &Db, ids: &[SagaId]) -> Result<Vec<(SagaId, String)>, Error> {
     let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
-    let rows = sqlx::query!("SELECT id, state FROM saga WHERE id = ANY($1)", &ids)
-        .fetch_all(db.pool())
-        .await?;
+    let rows = sqlx::query!(
+        r#"SELECT id AS "id!", state AS "state!" FROM saga WHERE id = ANY($1)
+           UNION ALL
+           SELECT saga_id, state FROM saga_archive WHERE saga_id = ANY($1)"#,
+        &ids
+    )
+    .fetch_all(db.pool())
+    .await?;
     Ok(rows
         .into_iter()
         .map(|row| (SagaId(row.id), row.state))

@@ -1,13 +1,13 @@
+use std::collections::HashSet;
 use std::time::Duration;
 
-use bytes::Bytes;
 use palinode_db::{Error, Tx};
 use palinode_saga::{Disposition, State, Status};
 use palinode_telemetry::TraceContext;
 use palinode_values::{SagaId, Timestamp};
 use uuid::Uuid;
 
-use crate::runner::encode::Payload;
+use crate::runner::encode::Payloads;
 
 /// A head row.
 #[derive(Debug, Clone)]
@@ -26,19 +26,19 @@ pub(crate) struct Head {
 
 /// What a saga waits for, as columns.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct WaitColumns {
+pub(crate) struct WaitColumns<'h> {
     pub(crate) waits_for: Option<&'static str>,
-    pub(crate) waits_step: Option<String>,
+    pub(crate) waits_step: Option<&'h str>,
     pub(crate) wait_until: Option<Timestamp>,
 }
 
 /// A head row as it is to be written.
 #[derive(Debug, Clone)]
-pub(crate) struct HeadChange {
-    pub(crate) head: Head,
-    /// Version that was loaded.
+pub(crate) struct HeadChange<'h> {
+    pub(crate) head: &'h Head,
+    /// Version that stands in the table.
     pub(crate) expected: i64,
-    pub(crate) waits: WaitColumns,
+    pub(crate) waits: WaitColumns<'h>,
     /// Since when the oldest step is tried that may not fail.
     pub(crate) owed_since: Option<Timestamp>,
     /// Whether a step was settled, or the state changed.
@@ -52,6 +52,8 @@ pub(crate) struct HistoryRow {
     pub(crate) version: i64,
     pub(crate) kind: i16,
     pub(crate) body: Vec<u8>,
+    /// What came with it, or was sent, packed.
+    pub(crate) payloads: Option<Vec<u8>>,
 }
 
 /// Something that came too late, or contradicts.
@@ -97,60 +99,50 @@ pub(crate) async fn now(tx: &mut Tx) -> Result<Timestamp, Error> {
         .await?)
 }
 
-/// Inserts new heads, whole; returns the ids that were new. A second id for one business key, or a
-/// second start of one id, loses.
+/// Inserts new heads, whole, with their history; returns the ids that were new. A second id for
+/// one business key, or a second start of one id, loses.
 pub(crate) async fn insert(
     tx: &mut Tx,
-    plan_names: &[String],
-    changes: &[HeadChange],
-) -> Result<Vec<SagaId>, Error> {
+    plan_names: &[&str],
+    changes: &[HeadChange<'_>],
+    history: &[&HistoryRow],
+) -> Result<HashSet<SagaId>, Error> {
     let columns = Columns::of(changes)?;
-    let keys: Vec<String> = changes
-        .iter()
-        .map(|c| c.head.business_key.clone())
-        .collect();
-    let plans: Vec<i32> = changes.iter().map(|c| c.head.plan_id).collect();
+    let history = HistoryColumns::of(history);
+    let keys = changes.iter().map(|c| c.head.business_key.as_str());
+    let keys: Vec<&str> = keys.collect();
     let lanes: Vec<i16> = changes.iter().map(|c| lane(c.head.id)).collect();
-    let trace = |of: fn(&TraceContext) -> Option<String>| -> Vec<Option<String>> {
-        changes
-            .iter()
-            .map(|c| c.head.trace.as_ref().and_then(of))
-            .collect()
+    let trace = |of: fn(&TraceContext) -> Option<&str>| -> Vec<Option<&str>> {
+        let traces = changes.iter().map(|c| c.head.trace.as_ref());
+        traces.map(|trace| trace.and_then(of)).collect()
     };
-    let rows = sqlx::query_scalar!(
-        r#"INSERT INTO saga (id, lane, plan_id, plan_name, business_key, version, state, body,
-                             waits_for, waits_step, wait_until, wake_at, owed_since, held_by,
-                             traceparent, tracestate, baggage)
-           SELECT n.id, n.lane, n.plan_id, n.plan_name, n.business_key, n.version, n.state, n.body,
-                  n.waits_for, n.waits_step, n.wait_until, n.wake_at, n.owed_since, n.held_by,
-                  n.traceparent, n.tracestate, n.baggage
-             FROM unnest($1::uuid[], $2::smallint[], $3::int[], $4::text[], $5::text[],
-                         $6::bigint[], $7::text[], $8::bytea[], $9::text[], $10::text[],
-                         $11::timestamptz[], $12::timestamptz[], $13::text[], $14::text[],
-                         $15::text[], $16::timestamptz[], $17::text[])
-               AS n(id, lane, plan_id, plan_name, business_key, version, state, body, waits_for,
-                    waits_step, wait_until, wake_at, traceparent, tracestate, baggage, owed_since,
-                    held_by)
-            ORDER BY n.plan_name, n.business_key -- one order of locks for all batches
-               ON CONFLICT DO NOTHING
-           RETURNING id"#,
+    let parents = changes.iter().map(|c| c.head.trace.as_ref());
+    let parents = parents.map(|trace| trace.map(TraceContext::traceparent));
+    let parents: Vec<Option<String>> = parents.collect();
+    let rows = sqlx::query_file_scalar!(
+        "src/sql/insert_sagas.sql",
         &columns.ids,
         &lanes,
-        &plans,
-        plan_names,
-        &keys,
+        &columns.plans,
+        plan_names as &[&str],
+        &keys as &[&str],
         &columns.versions,
-        &columns.states,
+        &columns.states as &[&str],
         &columns.bodies,
-        &columns.waits_for as &[Option<String>],
-        &columns.waits_steps as &[Option<String>],
+        &columns.waits_for as &[Option<&str>],
+        &columns.waits_steps as &[Option<&str>],
         &columns.wait_untils as &[Option<Timestamp>],
         &columns.wake_ats as &[Option<Timestamp>],
-        &trace(|t| Some(t.traceparent())) as &[Option<String>],
-        &trace(|t| t.tracestate.as_deref().map(str::to_owned)) as &[Option<String>],
-        &trace(|t| t.baggage.as_deref().map(str::to_owned)) as &[Option<String>],
         &columns.owed_sinces as &[Option<Timestamp>],
-        &columns.held_bys as &[Option<String>],
+        &columns.held_bys as &[Option<&str>],
+        &parents as &[Option<String>],
+        &trace(|t| t.tracestate.as_deref()) as &[Option<&str>],
+        &trace(|t| t.baggage.as_deref()) as &[Option<&str>],
+        &history.ids,
+        &history.versions,
+        &history.kinds,
+        &history.bodies as &[&[u8]],
+        &history.payloads as &[Option<&[u8]>],
     )
     .fetch_all(tx.conn())
     .await?;
@@ -159,8 +151,11 @@ pub(crate) async fn insert(
 
 /// Of sagas that could not be inserted: those that exist under that very id.
 pub(crate) async fn existing(tx: &mut Tx, ids: &[SagaId]) -> Result<Vec<SagaId>, Error> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
     let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
-    let rows = sqlx::query_scalar!("SELECT id FROM saga WHERE id = ANY($1)", &ids)
+    let rows = sqlx::query_scalar!("SELECT id FROM saga_key WHERE id = ANY($1)", &ids)
         .fetch_all(tx.conn())
         .await?;
     Ok(rows.into_iter().map(SagaId).collect())
@@ -172,11 +167,16 @@ pub(crate) async fn existing(tx: &mut Tx, ids: &[SagaId]) -> Result<Vec<SagaId>,
 pub(crate) struct Loaded {
     pub(crate) heads: Vec<Head>,
     pub(crate) unreadable: Vec<SagaId>,
+    /// Database time of the transaction; `None` where no row was there to tell it.
+    pub(crate) now: Option<Timestamp>,
 }
 
 impl Loaded {
     fn of(rows: Vec<HeadRow>) -> Self {
-        let mut loaded = Self::default();
+        let mut loaded = Self {
+            now: rows.first().map(|row| row.now),
+            ..Self::default()
+        };
         for row in rows {
             let id = SagaId(row.id);
             match Head::try_from(row) {
@@ -189,106 +189,108 @@ impl Loaded {
         }
         loaded
     }
+
+    /// Both.
+    pub(crate) fn append(&mut self, other: Self) {
+        self.heads.extend(other.heads);
+        self.unreadable.extend(other.unreadable);
+        self.now = self.now.or(other.now);
+    }
 }
 
 /// Loads and locks heads, in id order, or two batches would deadlock.
 pub(crate) async fn lock(tx: &mut Tx, ids: &[SagaId]) -> Result<Loaded, Error> {
+    if ids.is_empty() {
+        return Ok(Loaded::default());
+    }
     let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
-    let rows = sqlx::query_as!(
-        HeadRow,
-        "SELECT id, plan_id, business_key, version, body, wake_at, held_by, started_at,
-                traceparent, tracestate, baggage
-           FROM saga WHERE id = ANY($1) ORDER BY id FOR UPDATE",
-        &ids
-    )
-    .fetch_all(tx.conn())
-    .await?;
-    Ok(Loaded::of(rows))
+    let rows = sqlx::query_file_as!(HeadRow, "src/sql/lock_sagas.sql", &ids);
+    Ok(Loaded::of(rows.fetch_all(tx.conn()).await?))
 }
 
 /// Like [`lock`], of due sagas: what another batch holds is left to it.
 pub(crate) async fn lock_due(tx: &mut Tx, ids: &[SagaId]) -> Result<Loaded, Error> {
+    if ids.is_empty() {
+        return Ok(Loaded::default());
+    }
     let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
-    let rows = sqlx::query_as!(
-        HeadRow,
-        "SELECT id, plan_id, business_key, version, body, wake_at, held_by, started_at,
-                traceparent, tracestate, baggage
-           FROM saga WHERE id = ANY($1) AND wake_at <= now()
-          ORDER BY id FOR UPDATE SKIP LOCKED",
-        &ids
-    )
-    .fetch_all(tx.conn())
-    .await?;
-    Ok(Loaded::of(rows))
+    let rows = sqlx::query_file_as!(HeadRow, "src/sql/lock_due_sagas.sql", &ids);
+    Ok(Loaded::of(rows.fetch_all(tx.conn()).await?))
 }
 
 /// Like [`lock`], of sagas that a breaker holds: what another batch holds is left to it.
 pub(crate) async fn lock_held(tx: &mut Tx, ids: &[SagaId]) -> Result<Loaded, Error> {
+    if ids.is_empty() {
+        return Ok(Loaded::default());
+    }
     let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
-    let rows = sqlx::query_as!(
-        HeadRow,
-        "SELECT id, plan_id, business_key, version, body, wake_at, held_by, started_at,
-                traceparent, tracestate, baggage
-           FROM saga WHERE id = ANY($1) AND held_by IS NOT NULL
-          ORDER BY id FOR UPDATE SKIP LOCKED",
-        &ids
-    )
-    .fetch_all(tx.conn())
-    .await?;
-    Ok(Loaded::of(rows))
+    let rows = sqlx::query_file_as!(HeadRow, "src/sql/lock_held_sagas.sql", &ids);
+    Ok(Loaded::of(rows.fetch_all(tx.conn()).await?))
 }
 
 /// Sagas whose timer is due, at most `per_lane` of each lane, oldest first: no single queue head.
 pub(crate) async fn due(db: &palinode_db::Db, per_lane: i64) -> Result<Vec<SagaId>, Error> {
     let lanes: Vec<i16> = (0..LANES).collect();
-    let rows = sqlx::query_scalar!(
-        r#"SELECT d.id AS "id!" FROM unnest($1::smallint[]) AS l(lane) CROSS JOIN LATERAL (
-               SELECT id FROM saga
-                WHERE lane = l.lane AND wake_at <= now() -- now(), not clock_timestamp(): indexable
-                ORDER BY wake_at LIMIT $2) AS d"#,
-        &lanes,
-        per_lane
-    )
-    .fetch_all(db.pool())
-    .await?;
+    let rows = sqlx::query_file_scalar!("src/sql/due_sagas.sql", &lanes, per_lane);
+    let rows = rows.fetch_all(db.pool()).await?;
     Ok(rows.into_iter().map(SagaId).collect())
 }
 
-/// Writes heads under the version they were loaded with; returns the ids that won.
-pub(crate) async fn save(tx: &mut Tx, changes: &[HeadChange]) -> Result<Vec<SagaId>, Error> {
+/// Writes heads under the versions that stand in the table, with their history. Nothing is to be
+/// kept of the transaction when that fails.
+///
+/// # Errors
+/// `Contended`: somebody else has moved one of them on.
+pub(crate) async fn advance(
+    tx: &mut Tx,
+    changes: &[HeadChange<'_>],
+    history: &[&HistoryRow],
+) -> Result<(), Error> {
+    if changes.is_empty() {
+        return Ok(());
+    }
+    let won = save(tx, changes, history).await?;
+    if won.len() < changes.len() {
+        let words = "a saga was moved on by somebody else".to_owned();
+        return Err(Error::Contended(sqlx::Error::Protocol(words)));
+    }
+    Ok(())
+}
+
+/// Writes heads under the versions that stand in the table, each with its history; returns the ids
+/// that won.
+pub(crate) async fn save(
+    tx: &mut Tx,
+    changes: &[HeadChange<'_>],
+    history: &[&HistoryRow],
+) -> Result<Vec<SagaId>, Error> {
     let columns = Columns::of(changes)?;
+    let history = HistoryColumns::of(history);
     let expected: Vec<i64> = changes.iter().map(|c| c.expected).collect();
     let progressed: Vec<bool> = changes.iter().map(|c| c.progressed).collect();
-    let closed = |c: &HeadChange| c.head.state.closed.map(closed_word).map(str::to_owned);
-    let closed: Vec<Option<String>> = changes.iter().map(closed).collect();
-    let plans: Vec<i32> = changes.iter().map(|c| c.head.plan_id).collect();
-    let rows = sqlx::query_scalar!(
-        "UPDATE saga s
-            SET plan_id = n.plan_id, version = n.version, state = n.state, body = n.body,
-                waits_for = n.waits_for, waits_step = n.waits_step, wait_until = n.wait_until,
-                wake_at = n.wake_at, owed_since = n.owed_since, held_by = n.held_by, closed = n.closed,
-                progress_at = CASE WHEN n.progressed THEN now() ELSE s.progress_at END
-           FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::text[], $5::bytea[],
-                       $6::text[], $7::text[], $8::timestamptz[], $9::timestamptz[],
-                       $10::bool[], $11::int[], $12::timestamptz[], $13::text[], $14::text[])
-             AS n(id, expected, version, state, body, waits_for, waits_step, wait_until, wake_at,
-                  progressed, plan_id, owed_since, held_by, closed)
-          WHERE s.id = n.id AND s.version = n.expected -- the fence: a stale writer changes nothing
-         RETURNING s.id",
+    let closed = changes.iter().map(|c| c.head.state.closed.map(closed_word));
+    let closed: Vec<Option<&str>> = closed.collect();
+    let rows = sqlx::query_file_scalar!(
+        "src/sql/advance_sagas.sql",
         &columns.ids,
         &expected,
         &columns.versions,
-        &columns.states,
+        &columns.states as &[&str],
         &columns.bodies,
-        &columns.waits_for as &[Option<String>],
-        &columns.waits_steps as &[Option<String>],
+        &columns.waits_for as &[Option<&str>],
+        &columns.waits_steps as &[Option<&str>],
         &columns.wait_untils as &[Option<Timestamp>],
         &columns.wake_ats as &[Option<Timestamp>],
         &progressed,
-        &plans,
+        &columns.plans,
         &columns.owed_sinces as &[Option<Timestamp>],
-        &columns.held_bys as &[Option<String>],
-        &closed as &[Option<String>],
+        &columns.held_bys as &[Option<&str>],
+        &closed as &[Option<&str>],
+        &history.ids,
+        &history.versions,
+        &history.kinds,
+        &history.bodies as &[&[u8]],
+        &history.payloads as &[Option<&[u8]>],
     )
     .fetch_all(tx.conn())
     .await?;
@@ -297,6 +299,9 @@ pub(crate) async fn save(tx: &mut Tx, changes: &[HeadChange]) -> Result<Vec<Saga
 
 /// Asks about sagas again later, without touching anything else of them.
 pub(crate) async fn postpone(tx: &mut Tx, ids: &[SagaId], pause: Duration) -> Result<(), Error> {
+    if ids.is_empty() {
+        return Ok(());
+    }
     let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
     sqlx::query!(
         "UPDATE saga SET wake_at = now() + make_interval(secs => $2)
@@ -309,81 +314,36 @@ pub(crate) async fn postpone(tx: &mut Tx, ids: &[SagaId], pause: Duration) -> Re
     Ok(())
 }
 
-/// Writes history rows; `at` is the transaction's time.
-pub(crate) async fn insert_history(
-    tx: &mut Tx,
-    at: Timestamp,
-    rows: &[HistoryRow],
-) -> Result<(), Error> {
-    let ids: Vec<Uuid> = rows.iter().map(|r| r.saga_id.0).collect();
-    let versions: Vec<i64> = rows.iter().map(|r| r.version).collect();
-    let kinds: Vec<i16> = rows.iter().map(|r| r.kind).collect();
-    let bodies: Vec<Vec<u8>> = rows.iter().map(|r| r.body.clone()).collect();
-    sqlx::query!(
-        "INSERT INTO saga_history (saga_id, version, at, kind, body)
-         SELECT n.id, n.version, $5, n.kind, n.body
-           FROM unnest($1::uuid[], $2::bigint[], $3::smallint[], $4::bytea[])
-             AS n(id, version, kind, body)",
-        &ids,
-        &versions,
-        &kinds,
-        &bodies,
-        at
-    )
-    .execute(tx.conn())
-    .await?;
-    Ok(())
-}
-
-/// Writes payloads once; what is stored already stays as it is.
-pub(crate) async fn insert_payloads(
-    tx: &mut Tx,
-    rows: &[(SagaId, String, Payload)],
-) -> Result<(), Error> {
-    let ids: Vec<Uuid> = rows.iter().map(|(id, ..)| id.0).collect();
-    let slots: Vec<String> = rows.iter().map(|(_, slot, _)| slot.clone()).collect();
-    let kinds: Vec<String> = rows.iter().map(|(.., p)| p.kind.clone()).collect();
-    let bodies: Vec<Vec<u8>> = rows.iter().map(|(.., p)| p.body.to_vec()).collect();
-    sqlx::query!(
-        "INSERT INTO saga_payload (saga_id, slot, kind, body)
-         SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::bytea[])
-         ON CONFLICT DO NOTHING",
-        &ids,
-        &slots,
-        &kinds,
-        &bodies
-    )
-    .execute(tx.conn())
-    .await?;
-    Ok(())
-}
-
-/// Every payload of the sagas.
+/// What the sagas were given, have answered and have sent; those without any are left out.
 pub(crate) async fn payloads(
     tx: &mut Tx,
     ids: &[SagaId],
-) -> Result<Vec<(SagaId, String, Payload)>, Error> {
+) -> Result<Vec<(SagaId, Payloads)>, Error> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
     let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
-    let rows = sqlx::query!(
-        // joined, not ANY: partitions are pruned row by row
-        "SELECT p.saga_id, p.slot, p.kind, p.body
-           FROM unnest($1::uuid[]) AS n(id) JOIN saga_payload p ON p.saga_id = n.id",
-        &ids
-    )
-    .fetch_all(tx.conn())
-    .await?;
-    let payload = |kind, body| Payload {
-        kind,
-        body: Bytes::from(body),
-    };
-    Ok(rows
-        .into_iter()
-        .map(|r| (SagaId(r.saga_id), r.slot, payload(r.kind, r.body)))
-        .collect())
+    let rows = sqlx::query_file!("src/sql/payloads_of_sagas.sql", &ids)
+        .fetch_all(tx.conn())
+        .await?;
+    let mut sagas: Vec<(SagaId, Payloads)> = Vec::with_capacity(ids.len());
+    for row in rows {
+        let id = SagaId(row.saga_id);
+        if sagas.last().is_none_or(|(last, _)| *last != id) {
+            sagas.push((id, Payloads::default()));
+        }
+        let (_, payloads) = sagas.last_mut().expect("one was just pushed");
+        let unpacked = payloads.unpack(&row.payloads);
+        unpacked.map_err(|e| Error::inconsistent("saga_history", "payloads", id, e))?;
+    }
+    Ok(sagas)
 }
 
 /// Keeps what came too late.
 pub(crate) async fn insert_late(tx: &mut Tx, rows: &[LateRow]) -> Result<(), Error> {
+    if rows.is_empty() {
+        return Ok(());
+    }
     let ids: Vec<Uuid> = rows.iter().map(|r| r.saga_id.0).collect();
     let notes: Vec<String> = rows.iter().map(|r| r.note.to_owned()).collect();
     let bodies: Vec<Vec<u8>> = rows.iter().map(|r| r.body.clone()).collect();
@@ -411,6 +371,7 @@ struct HeadRow {
     traceparent: Option<String>,
     tracestate: Option<String>,
     baggage: Option<String>,
+    now: Timestamp,
 }
 
 impl TryFrom<HeadRow> for Head {
@@ -437,42 +398,60 @@ impl TryFrom<HeadRow> for Head {
 }
 
 /// The columns that insert and save share.
-struct Columns {
+struct Columns<'h> {
     ids: Vec<Uuid>,
+    plans: Vec<i32>,
     versions: Vec<i64>,
-    states: Vec<String>,
+    states: Vec<&'static str>,
     bodies: Vec<Vec<u8>>,
-    waits_for: Vec<Option<String>>,
-    waits_steps: Vec<Option<String>>,
+    waits_for: Vec<Option<&'static str>>,
+    waits_steps: Vec<Option<&'h str>>,
     wait_untils: Vec<Option<Timestamp>>,
     wake_ats: Vec<Option<Timestamp>>,
     owed_sinces: Vec<Option<Timestamp>>,
-    held_bys: Vec<Option<String>>,
+    held_bys: Vec<Option<&'h str>>,
 }
 
-impl Columns {
-    fn of(changes: &[HeadChange]) -> Result<Self, Error> {
-        let body = |c: &HeadChange| {
+impl<'h> Columns<'h> {
+    fn of(changes: &[HeadChange<'h>]) -> Result<Self, Error> {
+        let body = |c: &HeadChange<'_>| {
             serde_json::to_vec(&c.head.state)
                 .map_err(|e| Error::inconsistent("saga", "body", c.head.id, e))
         };
+        let states = changes.iter().map(|c| state_word(c.head.state.status));
         Ok(Self {
             ids: changes.iter().map(|c| c.head.id.0).collect(),
+            plans: changes.iter().map(|c| c.head.plan_id).collect(),
             versions: changes.iter().map(|c| c.head.version).collect(),
-            states: changes
-                .iter()
-                .map(|c| state_word(c.head.state.status).to_owned())
-                .collect(),
+            states: states.collect(),
             bodies: changes.iter().map(body).collect::<Result<_, _>>()?,
-            waits_for: changes
-                .iter()
-                .map(|c| c.waits.waits_for.map(str::to_owned))
-                .collect(),
-            waits_steps: changes.iter().map(|c| c.waits.waits_step.clone()).collect(),
+            waits_for: changes.iter().map(|c| c.waits.waits_for).collect(),
+            waits_steps: changes.iter().map(|c| c.waits.waits_step).collect(),
             wait_untils: changes.iter().map(|c| c.waits.wait_until).collect(),
             wake_ats: changes.iter().map(|c| c.head.wake_at).collect(),
             owed_sinces: changes.iter().map(|c| c.owed_since).collect(),
-            held_bys: changes.iter().map(|c| c.head.held_by.clone()).collect(),
+            held_bys: changes.iter().map(|c| c.head.held_by.as_deref()).collect(),
         })
+    }
+}
+
+/// Rows of history, by column.
+struct HistoryColumns<'h> {
+    ids: Vec<Uuid>,
+    versions: Vec<i64>,
+    kinds: Vec<i16>,
+    bodies: Vec<&'h [u8]>,
+    payloads: Vec<Option<&'h [u8]>>,
+}
+
+impl<'h> HistoryColumns<'h> {
+    fn of(rows: &[&'h HistoryRow]) -> Self {
+        Self {
+            ids: rows.iter().map(|r| r.saga_id.0).collect(),
+            versions: rows.iter().map(|r| r.version).collect(),
+            kinds: rows.iter().map(|r| r.kind).collect(),
+            bodies: rows.iter().map(|r| r.body.as_slice()).collect(),
+            payloads: rows.iter().map(|r| r.payloads.as_deref()).collect(),
+        }
     }
 }

@@ -137,7 +137,7 @@ pub(crate) async fn cancel(
                 requested_at: order.updated_at,
             };
             store::cancellation::open(&mut tx, id, &cancellation, trace).await?;
-            palinode_participant::opened(&mut tx, saga_id, CANCEL_OPENING_STEP).await?;
+            palinode_participant::opened(&mut tx, &[saga_id], CANCEL_OPENING_STEP).await?;
             let held = Held::by_insert(&tx, [saga_id.key()]);
             let start = convert::start_cancellation(&order, &cancellation, clock, trace.child());
             append(&mut tx, &held, slice::from_ref(&start), SERVICE).await?;

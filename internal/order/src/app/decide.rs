@@ -1,27 +1,50 @@
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use palinode_db::{Error, Tx};
 use palinode_participant::{Decided, Outcome};
 use palinode_values::OrderId;
 
 use crate::convert;
-use crate::domain::Decision;
+use crate::domain::{Decision, Status};
 use crate::store;
+use crate::store::order::Standing;
 
 /// Carries out what sagas decided, in arrival order; one outcome for each.
+///
+/// Most orders are pending: those that are decided here for the first time are written without
+/// being read before. Only the others are locked and looked at.
 ///
 /// # Errors
 /// Those of the database.
 pub(crate) async fn decide(
     tx: &mut Tx,
-    decisions: &[(OrderId, Decision)],
+    decisions: &[(OrderId, &Decision)],
 ) -> Result<Vec<Decided>, Error> {
-    let ids: Vec<OrderId> = decisions.iter().map(|(id, _)| *id).collect();
-    let mut orders: HashMap<OrderId, store::order::Standing> = store::order::lock(tx, &ids)
-        .await?
-        .into_iter()
-        .map(|standing| (standing.id, standing))
+    // the first decision about each order, if one about a pending order can be that
+    let mut firsts: BTreeMap<OrderId, Option<Status>> = BTreeMap::new();
+    for (id, decision) in decisions {
+        let first = || Status::Pending.next(decision).ok();
+        firsts.entry(*id).or_insert_with(first);
+    }
+    let pending = firsts
+        .iter()
+        .filter_map(|(id, status)| Some((*id, status.clone()?)))
         .collect();
+    let users = store::order::decide_pending(tx, &pending).await?;
+    let mut orders: HashMap<OrderId, Standing> = pending
+        .into_iter()
+        .filter_map(|(id, status)| {
+            let user = users.get(&id)?.clone();
+            Some((id, Standing { id, user, status }))
+        })
+        .collect();
+    let others: Vec<OrderId> = firsts
+        .into_keys()
+        .filter(|id| !orders.contains_key(id))
+        .collect();
+    let others = store::order::lock(tx, &others).await?;
+    orders.extend(others.into_iter().map(|standing| (standing.id, standing)));
+
     let mut changed = Vec::new();
     let mut cancellations = Vec::new();
     let mut decided = Vec::with_capacity(decisions.len());
@@ -66,7 +89,7 @@ pub(crate) async fn decide(
     Ok(decided)
 }
 
-fn carried_out(decision: &Decision) -> Outcome {
+pub(crate) fn carried_out(decision: &Decision) -> Outcome {
     match decision {
         Decision::Confirm(_) | Decision::Close { .. } => Outcome::Done { output: None },
         Decision::Reject { .. } | Decision::Keep { .. } => Outcome::Undone,

@@ -17,10 +17,15 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request as Rpc, Response, Status as RpcStatus};
 
+mod plans;
+#[path = "../../../participant/tests/it/tables.rs"]
+mod tables;
+
 use super::Desk;
 use super::cancel::{CancelError, cancel};
+use super::counter::counter;
 use super::decide::decide;
-use super::place::{Key, PlaceError, Placed, place};
+use super::place::{Asked, Key, PlaceError, Placed, place};
 use super::sweep::Sweep;
 use crate::clients::Orchestrator;
 use crate::domain::{Address, Decision, Fulfilment, Offer, Order, PaymentMethod, Request, Status};
@@ -60,8 +65,8 @@ impl World {
     }
 
     async fn place(&self, request: &Request, key: Option<&Key>) -> Result<Placed, PlaceError> {
-        let trace = TraceContext::root();
-        place(&self.desk(), request, key, &trace).await
+        let asked = asked(request, key);
+        place(&self.desk(), &[asked]).await.remove(0)
     }
 
     fn desk(&self) -> Desk {
@@ -134,7 +139,8 @@ impl World {
 
     async fn decide(&self, decisions: &[(OrderId, Decision)]) -> Vec<String> {
         let mut tx = self.db.begin().await.unwrap();
-        let decided = decide(&mut tx, decisions).await.unwrap();
+        let decisions: Vec<_> = decisions.iter().map(|(id, what)| (*id, what)).collect();
+        let decided = decide(&mut tx, &decisions).await.unwrap();
         tx.commit().await.unwrap();
         decided
             .into_iter()
@@ -160,6 +166,17 @@ fn request(lines: &[(&str, i32)]) -> Request {
         payment: PaymentMethod::Card {
             token: "tok_visa".to_owned(),
         },
+    }
+}
+
+fn asked(request: &Request, key: Option<&Key>) -> Asked {
+    Asked {
+        request: request.clone(),
+        key: key.map(|key| Key {
+            key: key.key.clone(),
+            fingerprint: key.fingerprint.clone(),
+        }),
+        trace: TraceContext::root(),
     }
 }
 
@@ -246,6 +263,103 @@ async fn two_first_calls_with_one_key_at_once_are_one_order() {
     };
     assert_eq!(id(a.unwrap()), id(b.unwrap()));
     assert_eq!(world.rows().await[0], 1);
+}
+
+#[tokio::test]
+async fn calls_of_one_batch_get_each_its_own_answer() {
+    let world = World::new().await;
+    let (mug, nope) = (request(&[("mug", 1)]), request(&[("nope", 1)]));
+    let named = |name: &str, fingerprint: &[u8]| Key {
+        key: name.to_owned(),
+        fingerprint: fingerprint.to_vec(),
+    };
+    let (one, bad) = (named("one", b"a"), named("bad", b"b"));
+    let mut unwritable = mug.clone();
+    unwritable.address.city = "Ber\0lin".to_owned();
+    let batch = [
+        asked(&mug, Some(&one)),
+        asked(&nope, Some(&bad)),
+        asked(&mug, Some(&one)),
+        asked(&mug, Some(&named("one", b"other"))),
+        // the key of the refused call is free again
+        asked(&mug, Some(&bad)),
+        asked(&unwritable, None),
+        asked(&mug, None),
+    ];
+    let answers = place(&world.desk(), &batch).await;
+    let words: Vec<String> = answers
+        .iter()
+        .map(|answer| match answer {
+            Ok(Placed::New(_)) => "new".to_owned(),
+            Ok(Placed::Before(_)) => "before".to_owned(),
+            Err(error) => error.reason().to_owned(),
+        })
+        .collect();
+    let reused = "IDEMPOTENCY_KEY_REUSED";
+    let expected = [
+        "new",
+        "INVALID_REQUEST",
+        "before",
+        reused,
+        "new",
+        "INTERNAL",
+        "new",
+    ];
+    assert_eq!(words, expected);
+    let id = |index: usize| match &answers[index] {
+        Ok(Placed::New(order) | Placed::Before(order)) => order.id,
+        Err(error) => panic!("{error}"),
+    };
+    assert_eq!(id(0), id(2));
+    assert_eq!(world.rows().await, [3, 3, 2, 3, 3]);
+    // each trace is its own call's
+    let traces = sqlx::query_scalar!("SELECT traceparent FROM outbox ORDER BY id");
+    let traces = traces.fetch_all(world.db.pool()).await.unwrap();
+    let trace = |text: Option<String>| text.unwrap().parse::<TraceContext>().unwrap().trace_id;
+    let traces: Vec<_> = traces.into_iter().map(trace).collect();
+    assert!(traces.contains(&batch[0].trace.trace_id));
+    assert!(traces.contains(&batch[6].trace.trace_id));
+}
+
+#[tokio::test]
+async fn calls_that_wait_are_placed_together() {
+    let world = World::new().await;
+    let (counter, clerk) = counter();
+    let stop = CancellationToken::new();
+    let calls = (0..150).map(|_| {
+        let counter = counter.clone();
+        async move { counter.place(asked(&request(&[("pen", 1)]), None)).await }
+    });
+    let calls = futures_util::future::join_all(calls);
+    let (placed, ()) = tokio::join!(
+        async {
+            let placed = calls.await;
+            stop.cancel();
+            placed
+        },
+        clerk.run(world.desk(), stop.clone()),
+    );
+    assert!(placed.iter().all(Result::is_ok));
+    assert_eq!(world.rows().await[0], 150);
+    let transactions =
+        sqlx::query_scalar!(r#"SELECT count(DISTINCT xmin::text) AS "count!" FROM orders"#);
+    let transactions = transactions.fetch_one(world.db.pool()).await.unwrap();
+    assert!(transactions <= 3, "{transactions} transactions");
+    let late = counter.place(asked(&request(&[("pen", 1)]), None)).await;
+    assert_eq!(late.unwrap_err().reason(), "TOO_MANY_ORDERS");
+}
+
+#[tokio::test]
+async fn a_call_too_many_is_refused_at_once() {
+    let world = World::new().await;
+    let (counter, clerk) = counter();
+    let calls = (0..1_001).map(|_| counter.place(asked(&request(&[("pen", 1)]), None)));
+    let mut calls = calls.collect::<futures_util::stream::FuturesUnordered<_>>();
+    // nobody takes them
+    let first = futures_util::StreamExt::next(&mut calls).await.unwrap();
+    assert_eq!(first.unwrap_err().reason(), "TOO_MANY_ORDERS");
+    drop(clerk);
+    drop(world);
 }
 
 #[tokio::test]

@@ -1,5 +1,5 @@
-use palinode_db::{Db, Error, Tx};
-use palinode_values::{Currency, Money, Sku};
+use palinode_db::{Db, Error};
+use palinode_values::{Currency, Money};
 
 use crate::domain::Offer;
 
@@ -31,19 +31,6 @@ pub async fn seed(db: &Db, offers: &[Offer]) -> Result<(), Error> {
     Ok(())
 }
 
-/// The offers of these SKUs, those that there are.
-pub(crate) async fn of(tx: &mut Tx, skus: &[&Sku]) -> Result<Vec<Offer>, Error> {
-    let skus: Vec<String> = skus.iter().map(ToString::to_string).collect();
-    let rows = sqlx::query_as!(
-        Row,
-        "SELECT sku, name, price_minor, currency FROM offer WHERE sku = ANY($1)",
-        &skus
-    )
-    .fetch_all(tx.conn())
-    .await?;
-    rows.into_iter().map(Offer::try_from).collect()
-}
-
 /// Offers by SKU, after `after`.
 pub(crate) async fn list(db: &Db, after: &str, limit: i64) -> Result<Vec<Offer>, Error> {
     let rows = sqlx::query_as!(
@@ -57,11 +44,11 @@ pub(crate) async fn list(db: &Db, after: &str, limit: i64) -> Result<Vec<Offer>,
     rows.into_iter().map(Offer::try_from).collect()
 }
 
-struct Row {
-    sku: String,
-    name: String,
-    price_minor: i64,
-    currency: String,
+pub(super) struct Row {
+    pub(super) sku: String,
+    pub(super) name: String,
+    pub(super) price_minor: i64,
+    pub(super) currency: String,
 }
 
 impl TryFrom<Row> for Offer {

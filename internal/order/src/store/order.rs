@@ -1,15 +1,15 @@
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 use palinode_db::{Db, Error, Tx};
 use palinode_telemetry::TraceContext;
 use palinode_values::{
-    CancellationId, Currency, Money, OrderId, PaymentId, SagaId, ShipmentId, Timestamp, UserId,
+    CancellationId, Currency, Money, OrderId, PaymentId, SagaId, ShipmentId, Sku, Timestamp, UserId,
 };
 use uuid::Uuid;
 
-use super::cancellation;
-use crate::domain::{Address, Cancellation, Fulfilment, Line, Order, PaymentMethod, Status};
+use super::{cancellation, offer};
+use crate::domain::{Address, Cancellation, Fulfilment, Line, Offer, Order, PaymentMethod, Status};
 
 /// A key that was used before.
 pub(crate) struct UsedKey {
@@ -25,28 +25,78 @@ pub(crate) struct Standing {
     pub(crate) status: Status,
 }
 
-/// Claims a key for an order; returns what it stands for when it was claimed before. A claim of
+/// A key that is to stand for an order.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Claim<'a> {
+    pub(crate) user: &'a UserId,
+    pub(crate) key: &'a str,
+    pub(crate) fingerprint: &'a [u8],
+    pub(crate) order: OrderId,
+}
+
+/// Claims keys; returns the orders whose keys were free, and the offers of `skus`. A claim of
 /// another transaction that is still open is waited for.
-pub(crate) async fn claim_key(
+///
+/// Shape: `claims` by user and key, each once.
+pub(crate) async fn claim<'a>(
     tx: &mut Tx,
-    user: &UserId,
-    key: &str,
-    fingerprint: &[u8],
-    order_id: OrderId,
-) -> Result<Option<UsedKey>, Error> {
-    let claimed = sqlx::query!(
-        "INSERT INTO idempotency_key (user_id, key, fingerprint, order_id)
-         VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
-        user.as_str(),
-        key,
-        fingerprint,
-        order_id.0
+    claims: &[Claim<'_>],
+    skus: impl IntoIterator<Item = &'a Sku>,
+) -> Result<(HashSet<OrderId>, HashMap<Sku, Offer>), Error> {
+    let users: Vec<&str> = claims.iter().map(|claim| claim.user.as_str()).collect();
+    let keys: Vec<&str> = claims.iter().map(|claim| claim.key).collect();
+    let fingerprints: Vec<&[u8]> = claims.iter().map(|claim| claim.fingerprint).collect();
+    let orders: Vec<Uuid> = claims.iter().map(|claim| claim.order.0).collect();
+    let skus: Vec<&str> = skus.into_iter().map(Sku::as_str).collect();
+    let rows = sqlx::query_file!(
+        "src/sql/claim.sql",
+        &users as &[&str],
+        &keys as &[&str],
+        &fingerprints as &[&[u8]],
+        &orders,
+        &skus as &[&str],
+    )
+    .fetch_all(tx.conn())
+    .await?;
+    let (mut claimed, mut offers) = (HashSet::new(), HashMap::new());
+    for row in rows {
+        claimed.extend(row.claimed.map(OrderId));
+        if let (Some(sku), Some(name), Some(price_minor), Some(currency)) =
+            (row.sku, row.name, row.price_minor, row.currency)
+        {
+            let offer = offer::Row {
+                sku,
+                name,
+                price_minor,
+                currency,
+            };
+            let offer = Offer::try_from(offer)?;
+            offers.insert(offer.sku.clone(), offer);
+        }
+    }
+    Ok((claimed, offers))
+}
+
+/// Gives back keys that this transaction has claimed, and does not need.
+pub(crate) async fn unclaim(tx: &mut Tx, keys: &[(&UserId, &str)]) -> Result<(), Error> {
+    if keys.is_empty() {
+        return Ok(());
+    }
+    let (users, keys): (Vec<&str>, Vec<&str>) =
+        keys.iter().map(|(user, key)| (user.as_str(), *key)).unzip();
+    sqlx::query!(
+        "DELETE FROM idempotency_key i USING unnest($1::text[], $2::text[]) AS n(user_id, key)
+          WHERE i.user_id = n.user_id AND i.key = n.key",
+        &users as &[&str],
+        &keys as &[&str],
     )
     .execute(tx.conn())
     .await?;
-    if claimed.rows_affected() == 1 {
-        return Ok(None);
-    }
+    Ok(())
+}
+
+/// What a key stands for that is known to be used.
+pub(crate) async fn used_key(tx: &mut Tx, user: &UserId, key: &str) -> Result<UsedKey, Error> {
     let used = sqlx::query!(
         "SELECT fingerprint, order_id FROM idempotency_key WHERE user_id = $1 AND key = $2",
         user.as_str(),
@@ -54,63 +104,88 @@ pub(crate) async fn claim_key(
     )
     .fetch_one(tx.conn())
     .await?;
-    Ok(Some(UsedKey {
+    Ok(UsedKey {
         fingerprint: used.fingerprint,
         order_id: OrderId(used.order_id),
-    }))
+    })
 }
 
-/// Writes a new order with its lines.
-pub(crate) async fn insert(tx: &mut Tx, order: &Order, trace: &TraceContext) -> Result<(), Error> {
-    let (method, token) = match &order.payment {
-        PaymentMethod::Wallet => ("wallet", None),
-        PaymentMethod::Card { token } => ("card", Some(token)),
+/// Writes new orders, each with the trace of the call that placed it.
+///
+/// Shape: not empty; all of them were created at the same moment.
+pub(crate) async fn insert(tx: &mut Tx, orders: &[(&Order, &TraceContext)]) -> Result<(), Error> {
+    let Some((first, _)) = orders.first() else {
+        return Ok(());
     };
-    sqlx::query!(
-        "INSERT INTO orders (id, user_id, saga_id, status, total_minor, currency, address_name,
-                             street, postal_code, city, country, method, card_token,
-                             created_at, updated_at, traceparent)
-         VALUES ($1, $2, $3, 'pending', $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
-        order.id.0,
-        order.user.as_str(),
-        order.saga_id.0,
-        order.total.minor,
-        order.total.currency.as_str(),
-        order.address.name,
-        order.address.street,
-        order.address.postal_code,
-        order.address.city,
-        order.address.country,
-        method,
-        token,
-        order.created_at,
-        order.updated_at,
-        trace.traceparent(),
-    )
-    .execute(tx.conn())
-    .await?;
-    let skus: Vec<String> = order.lines.iter().map(|l| l.sku.to_string()).collect();
-    let names: Vec<String> = order.lines.iter().map(|l| l.name.clone()).collect();
-    let quantities: Vec<i32> = order.lines.iter().map(|l| l.quantity).collect();
-    let prices: Vec<i64> = order.lines.iter().map(|l| l.price.minor).collect();
-    sqlx::query!(
-        "INSERT INTO order_line (order_id, line, sku, name, quantity, price_minor)
-         SELECT $1, n.line, n.sku, n.name, n.quantity, n.price_minor
-           FROM unnest($2::text[], $3::text[], $4::int[], $5::bigint[])
-                WITH ORDINALITY AS n(sku, name, quantity, price_minor, line)",
-        order.id.0,
-        &skus,
-        &names,
+    let text =
+        |of: fn(&Order) -> &str| -> Vec<&str> { orders.iter().map(|(o, _)| of(o)).collect() };
+    let ids: Vec<Uuid> = orders.iter().map(|(o, _)| o.id.0).collect();
+    let sagas: Vec<Uuid> = orders.iter().map(|(o, _)| o.saga_id.0).collect();
+    let totals: Vec<i64> = orders.iter().map(|(o, _)| o.total.minor).collect();
+    let traces: Vec<String> = orders
+        .iter()
+        .map(|(_, trace)| trace.traceparent())
+        .collect();
+    let tokens: Vec<Option<&str>> = orders
+        .iter()
+        .map(|(order, _)| match &order.payment {
+            PaymentMethod::Wallet => None,
+            PaymentMethod::Card { token } => Some(token.as_str()),
+        })
+        .collect();
+    let (mut firsts, mut lasts) = (Vec::new(), Vec::new());
+    let (mut skus, mut names) = (Vec::new(), Vec::new());
+    let (mut quantities, mut prices) = (Vec::new(), Vec::new());
+    for (order, _) in orders {
+        firsts.push(i32::try_from(skus.len() + 1).unwrap_or(i32::MAX));
+        for line in &order.lines {
+            skus.push(line.sku.as_str());
+            names.push(line.name.as_str());
+            quantities.push(line.quantity);
+            prices.push(line.price.minor);
+        }
+        lasts.push(i32::try_from(skus.len()).unwrap_or(i32::MAX));
+    }
+    sqlx::query_file!(
+        "src/sql/insert.sql",
+        &ids,
+        &text(|o| o.user.as_str()) as &[&str],
+        &sagas,
+        &totals,
+        &text(|o| o.total.currency.as_str()) as &[&str],
+        &text(|o| &o.address.name) as &[&str],
+        &text(|o| &o.address.street) as &[&str],
+        &text(|o| &o.address.postal_code) as &[&str],
+        &text(|o| &o.address.city) as &[&str],
+        &text(|o| &o.address.country) as &[&str],
+        &text(|o| method(&o.payment)) as &[&str],
+        &tokens as &[Option<&str>],
+        first.created_at,
+        &traces,
+        &firsts,
+        &skus as &[&str],
+        &names as &[&str],
         &quantities,
-        &prices
+        &prices,
+        &lasts,
     )
     .execute(tx.conn())
     .await?;
     Ok(())
 }
 
+fn method(payment: &PaymentMethod) -> &'static str {
+    match payment {
+        PaymentMethod::Wallet => "wallet",
+        PaymentMethod::Card { .. } => "card",
+    }
+}
+
 /// Locks orders, in id order, or two batches would deadlock.
 pub(crate) async fn lock(tx: &mut Tx, ids: &[OrderId]) -> Result<Vec<Standing>, Error> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
     let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
     let rows = sqlx::query!(
         "SELECT id, user_id, status, reason, reason_detail, payment_id, shipment_id,
@@ -140,6 +215,69 @@ pub(crate) async fn lock(tx: &mut Tx, ids: &[OrderId]) -> Result<Vec<Standing>, 
         .collect()
 }
 
+/// Decides orders that are pending still, each once; returns the users of those that were. The guard
+/// rows of the decisions are held, so nobody else decides the same orders in another order.
+pub(crate) async fn decide_pending(
+    tx: &mut Tx,
+    decided: &BTreeMap<OrderId, Status>,
+) -> Result<HashMap<OrderId, UserId>, Error> {
+    if decided.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let columns = StatusArrays::of(decided.iter().map(|(id, status)| (*id, status)));
+    let rows = sqlx::query_file!(
+        "src/sql/decide.sql",
+        &columns.ids,
+        &columns.words as &[&str],
+        &columns.reasons as &[Option<&str>],
+        &columns.details as &[Option<&str>],
+        &columns.payments as &[Option<Uuid>],
+        &columns.shipments as &[Option<Uuid>],
+    )
+    .fetch_all(tx.conn())
+    .await?;
+    rows.into_iter()
+        .map(|row| Ok((OrderId(row.id), user(&row.user_id, row.id)?)))
+        .collect()
+}
+
+/// Statuses, column by column.
+#[derive(Default)]
+struct StatusArrays<'a> {
+    ids: Vec<Uuid>,
+    words: Vec<&'a str>,
+    reasons: Vec<Option<&'a str>>,
+    details: Vec<Option<&'a str>>,
+    payments: Vec<Option<Uuid>>,
+    shipments: Vec<Option<Uuid>>,
+}
+
+impl<'a> StatusArrays<'a> {
+    fn of(statuses: impl Iterator<Item = (OrderId, &'a Status)>) -> Self {
+        let mut arrays = Self::default();
+        for (id, status) in statuses {
+            let (refused, fulfilment) = match status {
+                Status::Pending => (None, None),
+                Status::Rejected { reason, detail } => (Some((reason, detail)), None),
+                Status::Confirmed(fulfilment)
+                | Status::Cancelling(fulfilment, _)
+                | Status::Cancelled(fulfilment) => (None, Some(fulfilment)),
+            };
+            arrays.ids.push(id.0);
+            arrays.words.push(status.word());
+            arrays
+                .reasons
+                .push(refused.map(|(reason, _)| reason.as_str()));
+            arrays
+                .details
+                .push(refused.map(|(_, detail)| detail.as_str()));
+            arrays.payments.push(fulfilment.map(|f| f.payment_id.0));
+            arrays.shipments.push(fulfilment.map(|f| f.shipment_id.0));
+        }
+        arrays
+    }
+}
+
 /// Writes decisions about orders, each with the status that it had when it was locked.
 pub(crate) async fn save_decisions(
     tx: &mut Tx,
@@ -154,26 +292,8 @@ pub(crate) async fn save_decisions(
     if last.is_empty() {
         return Ok(());
     }
-    let ids: Vec<Uuid> = last.keys().map(|id| id.0).collect();
+    let columns = StatusArrays::of(last.iter().map(|(id, (_, status))| (*id, *status)));
     let were: Vec<&str> = last.values().map(|(was, _)| *was).collect();
-    let words: Vec<&str> = last.values().map(|(_, status)| status.word()).collect();
-    let mut reasons: Vec<Option<&str>> = Vec::with_capacity(last.len());
-    let mut details: Vec<Option<&str>> = Vec::with_capacity(last.len());
-    let mut payments: Vec<Option<Uuid>> = Vec::with_capacity(last.len());
-    let mut shipments: Vec<Option<Uuid>> = Vec::with_capacity(last.len());
-    for (_, status) in last.values() {
-        let (refused, fulfilment) = match status {
-            Status::Pending => (None, None),
-            Status::Rejected { reason, detail } => (Some((reason, detail)), None),
-            Status::Confirmed(fulfilment)
-            | Status::Cancelling(fulfilment, _)
-            | Status::Cancelled(fulfilment) => (None, Some(fulfilment)),
-        };
-        reasons.push(refused.map(|(reason, _)| reason.as_str()));
-        details.push(refused.map(|(_, detail)| detail.as_str()));
-        payments.push(fulfilment.map(|f| f.payment_id.0));
-        shipments.push(fulfilment.map(|f| f.shipment_id.0));
-    }
     let saved = sqlx::query!(
         "UPDATE orders o
             SET status = n.status, reason = n.reason, reason_detail = n.detail,
@@ -182,13 +302,13 @@ pub(crate) async fn save_decisions(
                        $7::uuid[])
              AS n(id, was, status, reason, detail, payment_id, shipment_id)
           WHERE o.id = n.id AND o.status = n.was",
-        &ids,
+        &columns.ids,
         &were as &[&str],
-        &words as &[&str],
-        &reasons as &[Option<&str>],
-        &details as &[Option<&str>],
-        &payments as &[Option<Uuid>],
-        &shipments as &[Option<Uuid>],
+        &columns.words as &[&str],
+        &columns.reasons as &[Option<&str>],
+        &columns.details as &[Option<&str>],
+        &columns.payments as &[Option<Uuid>],
+        &columns.shipments as &[Option<Uuid>],
     )
     .execute(tx.conn())
     .await?;
@@ -271,24 +391,22 @@ pub(crate) async fn lock_unstarted(
 
 /// One order, in the open transaction.
 pub(crate) async fn get_in(tx: &mut Tx, id: OrderId) -> Result<Option<Order>, Error> {
-    let row = sqlx::query_as!(OrderRow, "SELECT id, user_id, saga_id, status, reason, reason_detail, total_minor, currency, address_name, street, postal_code, city, country, method, card_token, payment_id, shipment_id, cancellation_id, created_at, updated_at FROM orders WHERE id = $1", id.0)
+    let row = sqlx::query_as!(OrderRow, "SELECT id, user_id, saga_id, status, reason, reason_detail, total_minor, currency, address_name, street, postal_code, city, country, method, card_token, payment_id, shipment_id, cancellation_id, created_at, updated_at, skus, names, quantities, prices_minor FROM orders WHERE id = $1", id.0)
         .fetch_optional(tx.conn())
         .await?;
     let Some(row) = row else { return Ok(None) };
-    let lines = lines(tx.conn(), &[row.id]).await?;
     let cancellations = cancellation::of_ids(tx.conn(), row.cancellation_id.as_slice()).await?;
-    row.read(lines, &cancellations).map(Some)
+    row.read(&cancellations).map(Some)
 }
 
 /// One order.
 pub(crate) async fn get(db: &Db, id: OrderId) -> Result<Option<Order>, Error> {
-    let row = sqlx::query_as!(OrderRow, "SELECT id, user_id, saga_id, status, reason, reason_detail, total_minor, currency, address_name, street, postal_code, city, country, method, card_token, payment_id, shipment_id, cancellation_id, created_at, updated_at FROM orders WHERE id = $1", id.0)
+    let row = sqlx::query_as!(OrderRow, "SELECT id, user_id, saga_id, status, reason, reason_detail, total_minor, currency, address_name, street, postal_code, city, country, method, card_token, payment_id, shipment_id, cancellation_id, created_at, updated_at, skus, names, quantities, prices_minor FROM orders WHERE id = $1", id.0)
         .fetch_optional(db.pool())
         .await?;
     let Some(row) = row else { return Ok(None) };
-    let lines = lines(db.pool(), &[row.id]).await?;
     let cancellations = cancellation::of_ids(db.pool(), row.cancellation_id.as_slice()).await?;
-    row.read(lines, &cancellations).map(Some)
+    row.read(&cancellations).map(Some)
 }
 
 /// The orders of a user, newest first, older than `before`.
@@ -300,7 +418,7 @@ pub(crate) async fn list(
 ) -> Result<Vec<Order>, Error> {
     let rows = sqlx::query_as!(
         OrderRow,
-        "SELECT id, user_id, saga_id, status, reason, reason_detail, total_minor, currency, address_name, street, postal_code, city, country, method, card_token, payment_id, shipment_id, cancellation_id, created_at, updated_at
+        "SELECT id, user_id, saga_id, status, reason, reason_detail, total_minor, currency, address_name, street, postal_code, city, country, method, card_token, payment_id, shipment_id, cancellation_id, created_at, updated_at, skus, names, quantities, prices_minor
            FROM orders WHERE user_id = $1 AND ($2::uuid IS NULL OR id < $2)
           ORDER BY id DESC LIMIT $3",
         user.as_str(),
@@ -309,43 +427,11 @@ pub(crate) async fn list(
     )
     .fetch_all(db.pool())
     .await?;
-    let ids: Vec<Uuid> = rows.iter().map(|row| row.id).collect();
-    let all = lines(db.pool(), &ids).await?;
     let cancelled: Vec<Uuid> = rows.iter().filter_map(|row| row.cancellation_id).collect();
     let cancellations = cancellation::of_ids(db.pool(), &cancelled).await?;
     rows.into_iter()
-        .map(|row| {
-            let own = all
-                .iter()
-                .filter(|line| line.order_id == row.id)
-                .cloned()
-                .collect();
-            row.read(own, &cancellations)
-        })
+        .map(|row| row.read(&cancellations))
         .collect()
-}
-
-async fn lines<'c>(
-    from: impl sqlx::PgExecutor<'c>,
-    orders: &[Uuid],
-) -> Result<Vec<LineRow>, Error> {
-    Ok(sqlx::query_as!(
-        LineRow,
-        "SELECT order_id, sku, name, quantity, price_minor FROM order_line
-          WHERE order_id = ANY($1) ORDER BY order_id, line",
-        orders
-    )
-    .fetch_all(from)
-    .await?)
-}
-
-#[derive(Clone)]
-struct LineRow {
-    order_id: Uuid,
-    sku: String,
-    name: String,
-    quantity: i32,
-    price_minor: i64,
 }
 
 struct OrderRow {
@@ -369,6 +455,10 @@ struct OrderRow {
     cancellation_id: Option<Uuid>,
     created_at: Timestamp,
     updated_at: Timestamp,
+    skus: Vec<String>,
+    names: Vec<String>,
+    quantities: Vec<i32>,
+    prices_minor: Vec<i64>,
 }
 
 struct StatusColumns<'r> {
@@ -410,11 +500,7 @@ fn user(text: &str, order: Uuid) -> Result<UserId, Error> {
 }
 
 impl OrderRow {
-    fn read(
-        self,
-        lines: Vec<LineRow>,
-        cancellations: &HashMap<Uuid, Cancellation>,
-    ) -> Result<Order, Error> {
+    fn read(self, cancellations: &HashMap<Uuid, Cancellation>) -> Result<Order, Error> {
         let cancellation = self.cancellation_id.and_then(|id| cancellations.get(&id));
         let currency: Currency = self
             .currency
@@ -429,13 +515,15 @@ impl OrderRow {
             shipment_id: self.shipment_id,
             cancellation_id: self.cancellation_id,
         };
-        let lines = lines.into_iter().map(|line| {
-            let sku = line.sku.parse();
+        let named = self.skus.into_iter().zip(self.names);
+        let counted = self.quantities.into_iter().zip(self.prices_minor);
+        let lines = named.zip(counted).map(|((sku, name), (quantity, price))| {
+            let sku = sku.parse();
             Ok(Line {
-                sku: sku.map_err(|e| Error::inconsistent("order_line", "sku", self.id, e))?,
-                name: line.name,
-                quantity: line.quantity,
-                price: Money::new(line.price_minor, currency),
+                sku: sku.map_err(|e| Error::inconsistent("orders", "skus", self.id, e))?,
+                name,
+                quantity,
+                price: Money::new(price, currency),
             })
         });
         Ok(Order {

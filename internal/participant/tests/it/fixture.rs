@@ -39,7 +39,7 @@ impl Handler for Scripted {
     async fn handle(
         &self,
         tx: Tx,
-        tasks: &[Task<String>],
+        tasks: &[Task<'_, String>],
         now: Timestamp,
     ) -> Result<(Tx, Vec<Decided>), palinode_db::Error> {
         let mut decided = Vec::new();
@@ -90,7 +90,7 @@ impl Handler for Scripted {
                 (Direction::Backward, _) => Outcome::Undone,
             };
             let happened = matches!(outcome, Outcome::Done { .. } | Outcome::Undone);
-            let events = happened.then(|| event(&task.command)).into_iter().collect();
+            let events = happened.then(|| event(task.command)).into_iter().collect();
             decided.push(Decided { outcome, events });
         }
         Ok((tx, decided))

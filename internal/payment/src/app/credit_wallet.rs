@@ -3,8 +3,9 @@ use palinode_values::{Clock, Money, UserId};
 
 use crate::app::Error;
 use crate::domain::{Reason, Transfer};
+use crate::store::batch::{self, Work};
 use crate::store::credits::Key;
-use crate::store::{credits, ledger, wallets};
+use crate::store::{credits, wallets};
 
 /// Puts money into a wallet, which is opened if need be, and returns its balance.
 ///
@@ -39,8 +40,11 @@ pub(crate) async fn credit_wallet(
             let words = format!("the wallet of {user} is not kept in {}", amount.currency);
             return Err(Error::refused(Reason::CurrencyMismatch, words));
         };
-        let transfer = Transfer::credit(user.clone(), amount);
-        ledger::append(&mut tx, clock, &[transfer]).await?;
+        let work = Work {
+            transfers: &[Transfer::credit(user.clone(), amount)],
+            ..Work::default()
+        };
+        batch::write(&mut tx, clock, &work).await?;
         Ok((tx, balance))
     })
     .await

@@ -10,9 +10,9 @@ use uuid::Uuid;
 
 use crate::convert;
 use crate::domain::{Book, Command, Decision, Method, Payment, Reason, Request, Source, State};
+use crate::store::batch::{Change, Work};
 use crate::store::intents::{Intent, Kind};
-use crate::store::payments::Change;
-use crate::store::{intents, ledger, payments, wallets};
+use crate::store::{batch, intents};
 
 /// When an answer of the card processor is expected at the latest.
 const CARD_ANSWER: TimeDelta = TimeDelta::seconds(10);
@@ -26,15 +26,30 @@ pub(crate) struct Ran {
     pub(crate) asks_processor: bool,
 }
 
+/// What comes of an action if nothing stands in its way.
+pub(crate) fn expected(task: &Task<'_, Command>, now: Timestamp) -> Option<Outcome> {
+    match request(task) {
+        Request::Charge(payment) if payment.source == Source::Wallet => Some(Outcome::Done {
+            output: Some(convert::charge_output(&payment)),
+        }),
+        Request::Charge(_) => Some(Outcome::Pending {
+            until: now + CARD_ANSWER,
+            how: Pending::Called,
+        }),
+        // of a wallet or of a card: that stands with the payment
+        Request::Refund(..) => None,
+    }
+}
+
 /// Does a batch of commands in the open transaction: wallets here and now; for cards the intents
 /// are written, from which the calls are made after the commit.
 pub(crate) async fn run_commands(
     mut tx: Tx,
     clock: &Clock,
-    tasks: &[Task<Command>],
+    tasks: &[Task<'_, Command>],
     now: Timestamp,
 ) -> Result<(Tx, Ran), Error> {
-    let requests: Vec<Request> = tasks.iter().map(|task| request(task, clock)).collect();
+    let requests: Vec<Request> = tasks.iter().map(request).collect();
     let mut book = open_book(&mut tx, &requests).await?;
     let decisions = book.decide(&requests);
     let intents: Vec<Intent> = tasks
@@ -44,18 +59,18 @@ pub(crate) async fn run_commands(
         .collect();
 
     let changed = book.changed();
-    let changes: Vec<Change<'_>> = changed
-        .iter()
-        .map(|(payment, expected)| Change {
-            payment,
-            expected,
-            reference: None,
-        })
-        .collect();
-    wallets::add(&mut tx, &book.deltas().collect::<Vec<_>>()).await?;
-    payments::insert(&mut tx, &book.inserted()).await?;
-    payments::change(&mut tx, &changes).await?;
-    ledger::append(&mut tx, clock, book.transfers()).await?;
+    let change = |(payment, expected)| Change {
+        payment,
+        expected,
+        reference: None,
+    };
+    let work = Work {
+        deltas: book.deltas().collect(),
+        inserted: book.inserted(),
+        changes: changed.into_iter().map(change).collect(),
+        transfers: book.transfers(),
+    };
+    batch::write(&mut tx, clock, &work).await?;
     intents::insert(&mut tx, &intents).await?;
 
     let decided = decisions
@@ -72,8 +87,8 @@ pub(crate) async fn run_commands(
     ))
 }
 
-fn request(task: &Task<Command>, clock: &Clock) -> Request {
-    match &task.command {
+fn request(task: &Task<'_, Command>) -> Request {
+    match task.command {
         Command::Refund {
             order_id,
             payment_id,
@@ -84,7 +99,7 @@ fn request(task: &Task<Command>, clock: &Clock) -> Request {
             method,
             total,
         } => Request::Charge(Payment {
-            id: PaymentId::new(clock),
+            id: PaymentId(task.new_id),
             order_id: *order_id,
             saga_id: task.saga.saga_id,
             user_id: user_id.clone(),
@@ -93,7 +108,7 @@ fn request(task: &Task<Command>, clock: &Clock) -> Request {
                 Method::Wallet => Source::Wallet,
                 Method::Card { token } => Source::Card {
                     token: token.clone(),
-                    key: task.step_key,
+                    key: task.step_key(),
                 },
             },
             state: State::Pending,
@@ -110,22 +125,22 @@ async fn open_book(tx: &mut Tx, requests: &[Request]) -> Result<Book, Error> {
             Request::Refund(order, _) => order.0,
         })
         .collect();
-    let stored = payments::lock_by_order(tx, &orders.into_iter().collect::<Vec<_>>()).await?;
-    let asked = requests.iter().filter_map(|request| match request {
-        Request::Charge(payment) => Some(payment),
-        Request::Refund(..) => None,
-    });
-    let users: BTreeSet<String> = stored
+    let users: BTreeSet<&str> = requests
         .iter()
-        .chain(asked)
-        .filter(|payment| payment.source == Source::Wallet)
-        .map(|payment| payment.user_id.to_string())
+        .filter_map(|request| match request {
+            Request::Charge(payment) if payment.source == Source::Wallet => {
+                Some(payment.user_id.as_str())
+            }
+            Request::Charge(_) | Request::Refund(..) => None,
+        })
         .collect();
-    let wallets = wallets::lock(tx, &users.into_iter().collect::<Vec<_>>()).await?;
+    let orders: Vec<Uuid> = orders.into_iter().collect();
+    let users: Vec<&str> = users.into_iter().collect();
+    let (stored, wallets) = batch::lock(tx, &orders, &users).await?;
     Ok(Book::new(wallets, stored))
 }
 
-fn intent(task: &Task<Command>, decision: &Decision) -> Option<Intent> {
+fn intent(task: &Task<'_, Command>, decision: &Decision) -> Option<Intent> {
     let (payment, kind) = match decision {
         Decision::AskCharge(payment) => (payment, Kind::Charge),
         Decision::AskRefund(payment) => (payment, Kind::Refund),
@@ -139,7 +154,7 @@ fn intent(task: &Task<Command>, decision: &Decision) -> Option<Intent> {
         payment_id: payment.id,
         kind,
         direction: task.direction,
-        step_key: task.step_key,
+        step_key: task.step_key(),
         saga_id: task.saga.saga_id,
         step: task.saga.step.clone(),
     })

@@ -8,9 +8,9 @@ use palinode_values::Clock;
 use crate::clients::Answer;
 use crate::convert;
 use crate::domain::{Event, Payment, Reason, State, Transfer};
+use crate::store::batch::{self, Change};
+use crate::store::intents;
 use crate::store::intents::{Due, Intent, Kind};
-use crate::store::payments::Change;
-use crate::store::{intents, ledger, payments};
 
 /// A call that was answered.
 #[derive(Debug)]
@@ -53,17 +53,20 @@ async fn settle_in(tx: Tx, clock: &Clock, answered: &[Answered]) -> Result<Tx, E
             work.add(payment, answered, settled)?;
         }
     }
-    let changes: Vec<Change<'_>> = work
-        .changes
-        .iter()
-        .map(|(payment, expected, reference)| Change {
-            payment,
-            expected,
-            reference: *reference,
-        })
-        .collect();
-    payments::change(&mut tx, &changes).await?;
-    ledger::append(&mut tx, clock, &work.transfers).await?;
+    let written = batch::Work {
+        changes: work
+            .changes
+            .iter()
+            .map(|(payment, expected, reference)| Change {
+                payment,
+                expected,
+                reference: *reference,
+            })
+            .collect(),
+        transfers: &work.transfers,
+        ..batch::Work::default()
+    };
+    batch::write(&mut tx, clock, &written).await?;
     intents::delete(&mut tx, &work.finished).await?;
     intents::insert(&mut tx, &work.undo).await?;
     Ok(tx)

@@ -1,6 +1,6 @@
 use std::fmt;
 
-use palinode_values::{Money, PaymentId, UserId};
+use palinode_values::{Currency, Money, PaymentId, UserId};
 
 use crate::domain::{Payment, Source};
 
@@ -78,6 +78,11 @@ impl Transfer {
             to: from,
             amount,
         }
+    }
+
+    /// What it is kept in.
+    pub(crate) fn currency(&self) -> &Currency {
+        &self.amount.currency
     }
 
     /// The two entries: account and signed minor units.

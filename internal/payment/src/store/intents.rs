@@ -62,21 +62,19 @@ pub(crate) async fn insert(tx: &mut Tx, intents: &[Intent]) -> Result<(), Error>
         return Ok(());
     }
     let payments: Vec<Uuid> = intents.iter().map(|i| i.payment_id.0).collect();
-    let kinds: Vec<String> = intents.iter().map(|i| i.kind.as_str().to_owned()).collect();
+    let kinds: Vec<&str> = intents.iter().map(|i| i.kind.as_str()).collect();
     let directions: Vec<&str> = intents.iter().map(|i| i.direction.as_str()).collect();
     let keys: Vec<Uuid> = intents.iter().map(|i| i.step_key).collect();
     let sagas: Vec<Uuid> = intents.iter().map(|i| i.saga_id.0).collect();
-    let steps: Vec<String> = intents.iter().map(|i| i.step.clone()).collect();
-    sqlx::query!(
-        "INSERT INTO card_intent (payment_id, kind, direction, step_key, saga_id, step)
-         SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::uuid[], $5::uuid[],
-                              $6::text[])",
+    let steps: Vec<&str> = intents.iter().map(|i| i.step.as_str()).collect();
+    sqlx::query_file!(
+        "src/sql/intent_insert.sql",
         &payments,
-        &kinds,
+        &kinds as &[&str],
         &directions as &[&str],
         &keys,
         &sagas,
-        &steps,
+        &steps as &[&str],
     )
     .execute(tx.conn())
     .await?;
@@ -93,21 +91,8 @@ pub(crate) async fn take_due(
     lease: Duration,
     key_age_max: Duration,
 ) -> Result<Vec<Due>, Error> {
-    let rows = sqlx::query!(
-        r#"WITH due AS (
-             SELECT payment_id, kind FROM card_intent
-              WHERE next_try_at <= now()
-              ORDER BY next_try_at LIMIT $1
-              FOR UPDATE SKIP LOCKED -- two takers share the work instead of waiting
-           )
-           UPDATE card_intent i
-              SET next_try_at = now() + make_interval(secs => $2), attempts = i.attempts + 1
-             FROM due JOIN payment p ON p.id = due.payment_id
-            WHERE i.payment_id = due.payment_id AND i.kind = due.kind
-           RETURNING i.kind, i.direction, i.step_key, i.saga_id AS intent_saga_id, i.step, i.attempts,
-                     i.created_at < now() - make_interval(secs => $3) AS "is_old!",
-                     p.id, p.order_id, p.saga_id, p.user_id, p.amount_minor, p.currency, p.state,
-                     p.reason, p.card_token, p.charge_key, p.created_at"#,
+    let rows = sqlx::query_file!(
+        "src/sql/intent_take.sql",
         i64::try_from(limit).unwrap_or(i64::MAX),
         lease.as_secs_f64(),
         key_age_max.as_secs_f64(),
@@ -166,19 +151,9 @@ pub(crate) async fn postpone(db: &Db, intent: &Intent, delay: Duration) -> Resul
 /// Locks intents and their payments, and reads these. What another taker has settled is left out.
 pub(crate) async fn lock(tx: &mut Tx, intents: &[&Intent]) -> Result<Vec<(Kind, Payment)>, Error> {
     let (payments, kinds) = keys(intents);
-    let rows = sqlx::query!(
-        "SELECT i.kind, p.id, p.order_id, p.saga_id, p.user_id, p.amount_minor, p.currency, p.state,
-                p.reason, p.card_token, p.charge_key, p.created_at
-           FROM unnest($1::uuid[], $2::text[]) AS n(payment_id, kind)
-           JOIN card_intent i ON i.payment_id = n.payment_id AND i.kind = n.kind
-           JOIN payment p ON p.id = i.payment_id
-          ORDER BY p.order_id, i.kind -- as a batch of commands locks payments
-            FOR UPDATE OF i, p",
-        &payments,
-        &kinds,
-    )
-    .fetch_all(tx.conn())
-    .await?;
+    let rows = sqlx::query_file!("src/sql/intent_lock.sql", &payments, &kinds as &[&str])
+        .fetch_all(tx.conn())
+        .await?;
     rows.into_iter()
         .map(|row| {
             let kind = Kind::read(&row.kind, row.id)?;
@@ -202,21 +177,19 @@ pub(crate) async fn lock(tx: &mut Tx, intents: &[&Intent]) -> Result<Vec<(Kind, 
 
 /// Deletes intents that are settled.
 pub(crate) async fn delete(tx: &mut Tx, intents: &[&Intent]) -> Result<(), Error> {
+    if intents.is_empty() {
+        return Ok(());
+    }
     let (payments, kinds) = keys(intents);
-    sqlx::query!(
-        "DELETE FROM card_intent i USING unnest($1::uuid[], $2::text[]) AS n(payment_id, kind)
-          WHERE i.payment_id = n.payment_id AND i.kind = n.kind",
-        &payments,
-        &kinds,
-    )
-    .execute(tx.conn())
-    .await?;
+    sqlx::query_file!("src/sql/intent_delete.sql", &payments, &kinds as &[&str])
+        .execute(tx.conn())
+        .await?;
     Ok(())
 }
 
-fn keys(intents: &[&Intent]) -> (Vec<Uuid>, Vec<String>) {
+fn keys(intents: &[&Intent]) -> (Vec<Uuid>, Vec<&'static str>) {
     intents
         .iter()
-        .map(|i| (i.payment_id.0, i.kind.as_str().to_owned()))
+        .map(|i| (i.payment_id.0, i.kind.as_str()))
         .unzip()
 }

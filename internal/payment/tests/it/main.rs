@@ -54,6 +54,7 @@ async fn open(name: &str, config: Config, listener: TcpListener, tasks: &Tasks) 
         tasks: tasks.clone(),
         tracer: Tracer::disabled(),
         clock: Clock::system(),
+        shared: palinode_service::Shared::default(),
     };
     Context::open(opening).await.unwrap()
 }

@@ -1,27 +1,32 @@
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use palinode_db::Error;
 use tokio::task::JoinError;
 
-use super::{Event, Run};
+use super::{Event, Read, Run};
 use crate::lanes::fair_share;
-use crate::page::{Page, Report, Topics};
+use crate::page::Report;
 use crate::publisher::Publisher;
-use crate::store::{Round, Row};
+use crate::store::Round;
+
+/// Published rows that are worth a vacuum once there is time, and how often there is one at the most.
+const VACUUM_AFTER: u64 = 50_000;
+const VACUUM_EVERY: Duration = Duration::from_secs(10);
 
 impl<P: Publisher> Run<'_, P> {
-    pub(super) async fn on_event(&mut self, event: Result<Event, JoinError>) {
+    pub(super) fn on_event(&mut self, event: Result<Event, JoinError>) {
         match event.expect("a step of the relay does not panic") {
             Event::Leased(asked, round) => self.on_leased(&asked, round),
-            Event::Read {
-                asked,
-                limit,
-                rings,
-                rows,
-            } => self.on_read(&asked, limit, rings, rows).await,
+            Event::Read(read) => self.on_read(read),
             Event::Published(number, report) => self.on_published(number, report),
             Event::Settled(reports, done) => self.on_settled(reports, done),
+            Event::Vacuumed(done) => self.on_vacuumed(done),
+            Event::Decided {
+                page,
+                lane,
+                epoch,
+                carried,
+            } => self.on_decided(page, lane, epoch, carried),
         }
     }
 
@@ -56,51 +61,43 @@ impl<P: Publisher> Run<'_, P> {
         });
     }
 
-    async fn on_read(
-        &mut self,
-        asked: &[(i16, i64)],
-        limit: usize,
-        rings: u64,
-        rows: Result<Vec<Row>, Error>,
-    ) {
-        let mut by_lane: BTreeMap<i16, Vec<Row>> = BTreeMap::new();
-        match rows {
-            Ok(rows) => {
-                self.reading.done(Duration::ZERO);
-                self.poll.read(!rows.is_empty());
-                if rows.iter().any(|row| !self.topics.know(row.topic)) {
-                    self.reload_topics().await;
-                }
-                for row in rows {
-                    by_lane.entry(row.lane).or_default().push(row);
-                }
-            }
-            Err(error) => {
-                self.warn("pages", &error);
-                self.reading.failed(Duration::MAX);
-            }
+    fn on_read(&mut self, read: Read) {
+        if let Some(topics) = read.topics {
+            self.topics = topics;
         }
-        for (number, epoch) in asked {
-            // lost meanwhile: its rows are somebody else's
-            let Some(lane) = self.lanes.get_mut(*number, *epoch) else {
-                continue;
-            };
-            match by_lane.remove(number) {
-                None => lane.busy = false,
-                Some(rows) => {
-                    let full = rows.len() >= limit;
-                    let page = Page::new(*number, lane, rows, &self.topics, full, rings);
+        let empty = match read.page {
+            Ok(mut page) => {
+                self.reading.done(Duration::ZERO);
+                if !self.read_deep {
+                    self.poll.read(!page.is_empty());
+                }
+                let empty = page.take_empty();
+                if page.is_empty()
+                    && self.to_vacuum >= VACUUM_AFTER
+                    && self.vacuuming.is_due()
+                {
+                    self.start_vacuum();
+                }
+                if !page.is_empty() {
                     self.start_publishing(page);
                 }
+                empty
             }
-        }
-    }
-
-    /// A row names a topic that was added after the start.
-    async fn reload_topics(&mut self) {
-        match palinode_outbox::topics(&self.worker.db).await {
-            Ok(rows) => self.topics = Topics::of(rows),
-            Err(error) => tracing::warn!(%error, "the dictionary of topics cannot be read"),
+            Err((asked, error)) => {
+                self.warn("pages", &error);
+                self.reading.failed(Duration::MAX);
+                asked
+            }
+        };
+        for asked in empty {
+            if let Some(lane) = self.lanes.get_mut(asked.lane, asked.epoch) {
+                lane.busy = false;
+                lane.deep = false;
+                if let Some(window) = &asked.window {
+                    lane.move_to(window.moved_on());
+                }
+                lane.careful = false;
+            }
         }
     }
 
@@ -116,10 +113,23 @@ impl<P: Publisher> Run<'_, P> {
         }
     }
 
-    pub(super) fn on_settled(&mut self, reports: Vec<Report>, done: Result<(), Error>) {
+    pub(super) fn on_vacuumed(&mut self, done: Result<(), Error>) {
+        // its owner may be another user: then autovacuum has to do
+        if let Err(error) = done {
+            tracing::debug!(%error, "the outbox was not vacuumed");
+        }
+        self.vacuuming.done(VACUUM_EVERY);
+    }
+
+    pub(super) fn on_settled(&mut self, reports: Vec<Report>, done: Result<Vec<i16>, Error>) {
         match done {
-            Ok(()) => {
+            Ok(lost) => {
                 self.settling.done(Duration::ZERO);
+                for of in reports.iter().flat_map(|report| &report.lanes) {
+                    if lost.contains(&of.lane) {
+                        self.lanes.drop_lost(of.lane, of.epoch);
+                    }
+                }
                 for report in reports {
                     self.free(report);
                 }
@@ -139,29 +149,40 @@ impl<P: Publisher> Run<'_, P> {
         for park in &report.park {
             tracing::error!(
                 database = self.worker.name,
-                lane = report.lane,
+                lane = park.lane,
                 id = park.id,
                 error = park.error,
                 "a record is parked"
             );
         }
+        self.to_vacuum += acked + parked;
         if acked + parked > 0 {
             self.worker.status.send_modify(|status| {
                 status.published += acked;
                 status.parked += parked;
             });
         }
-        if report.full || report.suspect || report.rings < self.poll.rings() {
+        let lanes = || report.lanes.iter();
+        if lanes().any(|lane| lane.suspect) || report.rings < self.poll.rings() {
             self.poll.look_now();
         }
-        if report.unsent && report.acked.is_empty() {
-            let pause = self.reading.backoff.next_pause();
-            self.poll.pause(pause);
+        if acked == 0 && lanes().any(|lane| lane.unsent) {
+            self.reading.pause();
         }
-        if let Some(lane) = self.lanes.get_mut(report.lane, report.epoch) {
-            lane.busy = false;
-            lane.careful = report.suspect || (lane.careful && report.acked.is_empty());
-            for park in report.park {
+        for of in &report.lanes {
+            if let Some(lane) = self.lanes.get_mut(of.lane, of.epoch) {
+                lane.busy = false;
+                lane.deep = of.deep;
+                if let Some(cursor) = of.cursor.clone() {
+                    lane.move_to(cursor);
+                }
+                // once its culprit is found it is read as the others, who wait for it so long
+                let is_clear = of.acked || report.park.iter().any(|park| park.lane == of.lane);
+                lane.careful = of.suspect || (lane.careful && !is_clear);
+            }
+        }
+        for park in report.park {
+            if let Some(lane) = self.lanes.get_mut(park.lane, park.epoch) {
                 lane.block(park.topic, park.key);
             }
         }

@@ -1,17 +1,28 @@
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::TryStreamExt;
 use palinode_db::{Db, Error};
 use tokio::time::Instant;
+use uuid::Uuid;
 
-use super::{Event, Run};
+use super::{Event, Read, Run};
 use crate::lanes::fair_share;
-use crate::page::{Page, Report};
+use crate::log;
+use crate::options::Mode;
+use crate::page::{Page, Report, Topics};
 use crate::publisher::Publisher;
 use crate::store::{self, RoundPlan};
 
 /// A statement that takes longer has lost its connection.
 const STATEMENT_LIMIT: Duration = Duration::from_secs(10);
+/// A vacuum that takes longer is left to the database.
+const VACUUM_LIMIT: Duration = Duration::from_secs(600);
+
+/// Rows of one lane in a page, at the least and at the most.
+const LANE_ROWS_MIN: usize = 16;
+const LANE_ROWS_MAX: usize = 1_000;
 
 /// What is begun here runs beside the worker and comes back as an [`Event`].
 impl<P: Publisher> Run<'_, P> {
@@ -22,6 +33,7 @@ impl<P: Publisher> Run<'_, P> {
         let plan = RoundPlan {
             worker: self.id,
             ttl: self.worker.options.lease_ttl,
+            mode: self.worker.options.mode,
             held: held.clone(),
             excess,
             share,
@@ -37,31 +49,43 @@ impl<P: Publisher> Run<'_, P> {
     }
 
     pub(super) fn start_reading(&mut self) {
-        let asked = self.lanes.idle();
-        if asked.is_empty() {
+        let others_due = self.lanes.has_idle(false) && self.poll.next() <= Instant::now();
+        // a backlog must not keep the lanes waiting that have none
+        let deep = self.lanes.has_idle(true) && !(self.read_deep && others_due);
+        if !deep && !others_due {
             return;
         }
-        let rows = usize::from(self.worker.options.page_rows) / asked.len();
-        let limit = rows.clamp(16, 1_000);
-        for (lane, epoch) in &asked {
-            if let Some(lane) = self.lanes.get_mut(*lane, *epoch) {
-                lane.busy = true;
-            }
+        self.read_deep = deep;
+        let asked = self.lanes.take_for_read(deep);
+        if !deep {
+            self.poll.reading();
         }
+        let rows = usize::from(self.worker.options.page_rows);
+        let limit = (rows / asked.len()).clamp(LANE_ROWS_MIN, LANE_ROWS_MAX);
         self.reading.running = true;
-        self.poll.reading();
         let rings = self.poll.rings();
-        let db = self.worker.db.clone();
+        let (db, mode) = (self.worker.db.clone(), self.worker.options.mode);
+        let topics = Arc::clone(&self.topics);
         self.tasks.spawn(async move {
-            let lanes: Vec<i16> = asked.iter().map(|(lane, _)| *lane).collect();
-            let limit_rows = i64::try_from(limit).unwrap_or(i64::MAX);
-            let rows = within(STATEMENT_LIMIT, store::read_page(&db, &lanes, limit_rows)).await;
-            Event::Read {
-                asked,
-                limit,
-                rings,
-                rows,
-            }
+            let fresh = asked.clone();
+            let page = Page::new(asked, limit, rings);
+            let read = async {
+                match mode {
+                    Mode::Queue => read(&db, topics, page, limit).await,
+                    Mode::Log => read_log(&db, topics, page, limit, deep).await,
+                }
+            };
+            let read = within(STATEMENT_LIMIT, read).await;
+            Event::Read(match read {
+                Ok((page, topics)) => Read {
+                    page: Ok(page),
+                    topics,
+                },
+                Err(error) => Read {
+                    page: Err((fresh, error)),
+                    topics: None,
+                },
+            })
         });
     }
 
@@ -81,32 +105,96 @@ impl<P: Publisher> Run<'_, P> {
     pub(super) fn start_settling(&mut self) {
         let reports = std::mem::take(&mut self.reports);
         self.settling.running = true;
-        let db = self.worker.db.clone();
+        let (db, worker) = (self.worker.db.clone(), self.id);
+        let mode = self.worker.options.mode;
         self.tasks.spawn(async move {
-            let done = within(STATEMENT_LIMIT, settle(&db, &reports)).await;
+            let settled = async {
+                match mode {
+                    Mode::Queue => settle(&db, &reports).await.map(|()| Vec::new()),
+                    Mode::Log => settle_log(&db, worker, &reports).await,
+                }
+            };
+            let done = within(STATEMENT_LIMIT, settled).await;
             Event::Settled(reports, done)
+        });
+    }
+
+    /// Much was published, and there is time now.
+    pub(super) fn start_vacuum(&mut self) {
+        self.to_vacuum = 0;
+        self.vacuuming.running = true;
+        let (db, mode) = (self.worker.db.clone(), self.worker.options.mode);
+        self.tasks.spawn(async move {
+            let done = match mode {
+                Mode::Queue => within(VACUUM_LIMIT, store::vacuum(&db)).await,
+                Mode::Log => within(STATEMENT_LIMIT, log::truncate(&db)).await,
+            };
+            Event::Vacuumed(done)
         });
     }
 }
 
-async fn settle(db: &Db, reports: &[Report]) -> Result<(), Error> {
-    let parks = || {
-        reports
-            .iter()
-            .flat_map(|report| report.park.iter().map(|park| (report.lane, park)))
-    };
-    if parks().next().is_some() {
-        let lanes: Vec<i16> = parks().map(|(lane, _)| lane).collect();
-        let ids: Vec<i64> = parks().map(|(_, park)| park.id).collect();
-        let errors: Vec<String> = parks().map(|(_, park)| park.error.clone()).collect();
-        store::park(db, &lanes, &ids, &errors).await?;
+/// Reads a page, and the dictionary of topics too when a row names one that was added meanwhile.
+async fn read(
+    db: &Db,
+    mut topics: Arc<Topics>,
+    mut page: Page,
+    limit: usize,
+) -> Result<(Page, Option<Arc<Topics>>), Error> {
+    let lanes: Vec<i16> = page.lanes().iter().map(|asked| asked.lane).collect();
+    let mut fresh = None;
+    let rows = store::read_page(db, &lanes, i64::try_from(limit).unwrap_or(i64::MAX));
+    let mut rows = pin!(rows);
+    while let Some(row) = rows.try_next().await? {
+        if fresh.is_none() && !topics.know(row.topic) {
+            topics = Arc::new(Topics::of(palinode_outbox::topics(db).await?));
+            fresh = Some(Arc::clone(&topics));
+        }
+        page.push(row, &topics);
     }
-    let acked = || {
-        reports
-            .iter()
-            .flat_map(|report| report.acked.iter().map(|id| (report.lane, *id)))
-    };
-    let (lanes, ids): (Vec<i16>, Vec<i64>) = acked().unzip();
+    Ok((page, fresh))
+}
+
+/// The same of a log.
+async fn read_log(
+    db: &Db,
+    topics: Arc<Topics>,
+    mut page: Page,
+    limit: usize,
+    deep: bool,
+) -> Result<(Page, Option<Arc<Topics>>), Error> {
+    log::read(db, &mut page, &topics, limit, deep).await?;
+    if !page.names_unknown_topic() {
+        return Ok((page, None));
+    }
+    let topics = Arc::new(Topics::of(palinode_outbox::topics(db).await?));
+    page.forget_rows();
+    log::read(db, &mut page, &topics, limit, deep).await?;
+    Ok((page, Some(topics)))
+}
+
+/// Moves the cursors over what was published or parked.
+async fn settle_log(db: &Db, worker: Uuid, reports: &[Report]) -> Result<Vec<i16>, Error> {
+    let moved: Vec<_> = reports.iter().flat_map(|report| &report.lanes).collect();
+    let park: Vec<_> = reports.iter().flat_map(|report| &report.park).collect();
+    log::settle(db, worker, &moved, &park).await
+}
+
+async fn settle(db: &Db, reports: &[Report]) -> Result<(), Error> {
+    let parks = || reports.iter().flat_map(|report| &report.park);
+    if parks().next().is_some() {
+        let lanes: Vec<i16> = parks().map(|park| park.lane).collect();
+        let ids: Vec<i64> = parks().map(|park| park.id).collect();
+        let errors: Vec<String> = parks().map(|park| park.error.clone()).collect();
+        let behind: Vec<bool> = parks().map(|park| park.behind).collect();
+        store::park(db, &lanes, &ids, &errors, &behind).await?;
+    }
+    let acked = || reports.iter().filter(|report| !report.acked.is_empty());
+    if let (Some(report), None) = (acked().next(), acked().nth(1)) {
+        return store::delete(db, &report.acked_lanes, &report.acked).await;
+    }
+    let lanes: Vec<i16> = acked().flat_map(|report| &report.acked_lanes).copied().collect();
+    let ids: Vec<i64> = acked().flat_map(|report| &report.acked).copied().collect();
     if !ids.is_empty() {
         store::delete(db, &lanes, &ids).await?;
     }

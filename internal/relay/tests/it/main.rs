@@ -5,11 +5,14 @@
 mod checker;
 mod faults;
 mod leases;
+mod log;
 mod order;
 mod outages;
 mod parking;
 mod plans;
+mod processes;
 mod record;
 mod scripted;
 mod stack;
+mod verdict;
 mod writers;

@@ -1,9 +1,36 @@
+use palinode_relay::Mode;
+
 use crate::stack::Stack;
 use crate::writers::Writers;
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn concurrent_writers_with_rollbacks_lose_nothing_and_keep_the_order_of_each_key() {
-    let mut stack = Stack::start(2).await;
+macro_rules! in_both_modes {
+    ($($fact:ident,)*) => {
+        mod queue {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $fact() {
+                super::$fact(palinode_relay::Mode::Queue).await;
+            })*
+        }
+        mod log {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $fact() {
+                super::$fact(palinode_relay::Mode::Log).await;
+            })*
+        }
+    };
+}
+
+in_both_modes! {
+    concurrent_writers_with_rollbacks_lose_nothing_and_keep_the_order_of_each_key,
+    a_backlog_is_drained_in_order,
+    two_relays_keep_the_order_while_lanes_move_between_them,
+    a_relay_that_is_killed_again_and_again_loses_nothing,
+    a_row_that_commits_late_with_a_small_id_is_published,
+    records_that_are_written_one_by_one_are_published_one_by_one,
+}
+
+async fn concurrent_writers_with_rollbacks_lose_nothing_and_keep_the_order_of_each_key(mode: Mode) {
+    let mut stack = Stack::in_mode(mode, 2).await;
     let relay = stack.relay();
     Writers::start(&stack, 8, 60).await.done().await;
     let sum = stack.check().await;
@@ -13,9 +40,8 @@ async fn concurrent_writers_with_rollbacks_lose_nothing_and_keep_the_order_of_ea
     stack.end().await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_backlog_is_drained_in_order() {
-    let mut stack = Stack::start(2).await;
+async fn a_backlog_is_drained_in_order(mode: Mode) {
+    let mut stack = Stack::in_mode(mode, 2).await;
     Writers::start(&stack, 8, 60).await.done().await;
     let relay = stack.relay();
     let sum = stack.check().await;
@@ -24,9 +50,8 @@ async fn a_backlog_is_drained_in_order() {
     stack.end().await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_relays_keep_the_order_while_lanes_move_between_them() {
-    let mut stack = Stack::start(2).await;
+async fn two_relays_keep_the_order_while_lanes_move_between_them(mode: Mode) {
+    let mut stack = Stack::in_mode(mode, 2).await;
     let writers = Writers::start(&stack, 4, 150).await;
     let first = stack.relay();
     let mut second = stack.relay();
@@ -44,9 +69,8 @@ async fn two_relays_keep_the_order_while_lanes_move_between_them() {
     stack.end().await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_relay_that_is_killed_again_and_again_loses_nothing() {
-    let mut stack = Stack::start(2).await;
+async fn a_relay_that_is_killed_again_and_again_loses_nothing(mode: Mode) {
+    let mut stack = Stack::in_mode(mode, 2).await;
     let writers = Writers::start(&stack, 4, 150).await;
     for _ in 0..3 {
         let mut relay = stack.relay();
@@ -63,9 +87,8 @@ async fn a_relay_that_is_killed_again_and_again_loses_nothing() {
     stack.end().await;
 }
 
-#[tokio::test]
-async fn a_row_that_commits_late_with_a_small_id_is_published() {
-    let mut stack = Stack::start(1).await;
+async fn a_row_that_commits_late_with_a_small_id_is_published(mode: Mode) {
+    let mut stack = Stack::in_mode(mode, 1).await;
     let relay = stack.relay();
     let mut late = stack.db.begin().await.unwrap();
     let held = palinode_outbox::Held::by_insert(&late, [b"late".to_vec()]);
@@ -84,9 +107,8 @@ async fn a_row_that_commits_late_with_a_small_id_is_published() {
     stack.end().await;
 }
 
-#[tokio::test]
-async fn records_that_are_written_one_by_one_are_published_one_by_one() {
-    let mut stack = Stack::start(1).await;
+async fn records_that_are_written_one_by_one_are_published_one_by_one(mode: Mode) {
+    let mut stack = Stack::in_mode(mode, 1).await;
     let mut relay = stack.relay();
     for count in 1..=20 {
         stack.write("a", &[b"x"]).await;

@@ -29,7 +29,7 @@ impl Publisher for Scripted {
         self.inner.reserve(page).await
     }
 
-    async fn send(&self, permit: Permit, page: Vec<Outgoing>) -> Vec<Delivery> {
+    async fn send(&self, permit: Permit, page: Arc<Vec<Outgoing>>) -> Vec<Delivery> {
         let count = page.len();
         if let Some(poison) = self.faults.poison
             && page.iter().any(|out| out.body == poison)

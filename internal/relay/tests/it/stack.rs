@@ -7,8 +7,8 @@ use palinode_messaging::{
     BrokerKind, InProcessBroker, Kafka, Producer, Received, Record, StartAt, TOPICS, Topic,
     TopicTail, create_topics, delete_topics, partitions,
 };
-use palinode_outbox::{Doorbell, Held, append, fill_topics};
-use palinode_relay::{DatabaseStatus, Options, Publisher, Relay, Source};
+use palinode_outbox::{Doorbell, Held, append, fill_topics, to_log};
+use palinode_relay::{DatabaseStatus, Mode, Options, Publisher, Relay, Source};
 use palinode_telemetry::{TraceContext, Tracer};
 use palinode_testkit::database::{TestDatabase, test_database};
 use palinode_testkit::eventually;
@@ -43,6 +43,7 @@ pub(crate) struct Stack {
     pub(crate) database: TestDatabase,
     tail: TopicTail,
     pub(crate) seen: Vec<Received>,
+    pub(crate) mode: Mode,
 }
 
 impl Stack {
@@ -84,7 +85,16 @@ impl Stack {
             database,
             tail,
             seen: Vec::new(),
+            mode: Mode::Queue,
         }
+    }
+
+    pub(crate) async fn in_mode(mode: Mode, count: i32) -> Self {
+        let stack = Self::start(count).await;
+        if mode == Mode::Log {
+            to_log(&stack.db).await.unwrap();
+        }
+        Self { mode, ..stack }
     }
 
     pub(crate) async fn end(self) {
@@ -106,7 +116,11 @@ impl Stack {
     }
 
     pub(crate) fn relay(&self) -> RunningRelay {
-        RunningRelay::start(quick(), vec![self.source()], self.producer())
+        let options = Options {
+            mode: self.mode,
+            ..quick()
+        };
+        RunningRelay::start(options, vec![self.source()], self.producer())
     }
 
     /// Commits records of one key, in one transaction.
@@ -116,14 +130,19 @@ impl Stack {
         self.doorbell.ring();
     }
 
-    /// Waits until nothing is left in the outbox.
+    /// Waits until nothing is left in the outbox that is not published.
     pub(crate) async fn drained(&self) {
+        let left = match self.mode {
+            Mode::Queue => "SELECT count(*) FROM outbox",
+            Mode::Log => {
+                "SELECT count(*) FROM outbox o JOIN outbox_lane l USING (lane)
+                  WHERE NOT pg_visible_in_snapshot(o.xid, l.s1)
+                    AND (l.s2 IS NULL OR o.id > l.last_id
+                         OR NOT pg_visible_in_snapshot(o.xid, l.s2))"
+            }
+        };
         eventually(LIMIT, "the outbox is empty", async || {
-            let left = sqlx::query_scalar!(r#"SELECT count(*) AS "count!" FROM outbox"#)
-                .fetch_one(self.db.pool())
-                .await
-                .unwrap();
-            (left == 0).then_some(())
+            (count(&self.db, left).await == 0).then_some(())
         })
         .await;
     }
@@ -189,6 +208,15 @@ pub(crate) async fn outbox(kafka: &Kafka) -> (TestDatabase, Db) {
         .collect();
     fill_topics(&db, &topics).await.unwrap();
     (database, db)
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the columns of log mode are in no migration"
+)]
+async fn count(db: &Db, sql: &'static str) -> i64 {
+    let rows = sqlx::query_scalar(sql).fetch_one(db.pool());
+    rows.await.unwrap()
 }
 
 #[expect(

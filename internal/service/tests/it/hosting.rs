@@ -21,6 +21,7 @@ async fn open(tasks: &Tasks) -> Context {
         tasks: tasks.clone(),
         tracer: Tracer::disabled(),
         clock: Clock::system(),
+        shared: palinode_service::Shared::default(),
     })
     .await
     .unwrap()

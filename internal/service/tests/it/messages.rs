@@ -58,6 +58,7 @@ async fn open(name: &str, config: Config, tasks: &Tasks) -> Result<Context, Star
         tasks: tasks.clone(),
         tracer: Tracer::disabled(),
         clock: Clock::system(),
+        shared: palinode_service::Shared::default(),
     })
     .await
 }

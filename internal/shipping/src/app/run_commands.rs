@@ -1,32 +1,66 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, PoisonError};
 
 use palinode_db::{Error, Tx};
 use palinode_participant::{Decided, Outcome, Task};
 use palinode_saga::Direction;
-use palinode_values::{Clock, OrderId, ShipmentId, Timestamp};
+use palinode_values::{OrderId, ShipmentId, Timestamp};
 
-use crate::domain::{Asked, Book, Command, Country, Reason, Refusal, Verdict};
+use crate::domain::{Asked, Book, Carrier, Command, Country, Reason, Refusal, Verdict};
+use crate::store::Known;
 use crate::{convert, store};
+
+/// The carriers as they were read last: what will most likely be quoted. One a country at the most.
+#[derive(Debug, Default)]
+pub(crate) struct Seen(Mutex<BTreeMap<Country, Carrier>>);
+
+impl Seen {
+    fn carrier(&self, country: &Country) -> Option<Carrier> {
+        let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.get(country).cloned()
+    }
+
+    fn extend(&self, carriers: &BTreeMap<Country, Carrier>) {
+        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for (country, carrier) in carriers {
+            if seen.get(country) != Some(carrier) {
+                seen.insert(country.clone(), carrier.clone());
+            }
+        }
+    }
+}
+
+/// What comes of a command if the carriers are those that were seen last.
+pub(crate) fn expected(task: &Task<'_, Command>, seen: &Seen) -> Option<Outcome> {
+    let output = match task.command {
+        Command::Arrange(_) => Some(convert::arranged_output(ShipmentId(task.new_id))),
+        Command::Recall { .. } => None,
+        Command::Quote { country } => Some(convert::quoted_output(seen.carrier(country)?)),
+    };
+    Some(Outcome::Done { output })
+}
 
 /// Does a batch of commands: rows are read or locked once, decided upon in memory, written once.
 ///
 /// Shape: as `palinode_participant::Handler::handle` has it.
 pub(crate) async fn run_commands(
     mut tx: Tx,
-    tasks: &[Task<Command>],
+    tasks: &[Task<'_, Command>],
     now: Timestamp,
-    clock: &Clock,
+    seen: &Seen,
 ) -> Result<(Tx, Vec<Decided>), Error> {
     let asked: Vec<Asked<'_>> = tasks
         .iter()
         .filter(|task| task.direction == Direction::Forward)
         .map(|task| Asked {
             saga: task.saga.saga_id,
-            new: ShipmentId::new(clock),
-            command: &task.command,
+            new: ShipmentId(task.new_id),
+            command: task.command,
         })
         .collect();
-    let verdicts = open_book(&mut tx, &asked).await?.decide(&asked, now);
+    let mut book = open_book(&mut tx, &asked).await?;
+    seen.extend(&book.carriers);
+    let verdicts = book.decide(&asked, now);
     let (mut made, mut recalled) = (Vec::new(), Vec::new());
     for verdict in &verdicts {
         match verdict {
@@ -71,9 +105,12 @@ async fn open_book(tx: &mut Tx, asked: &[Asked<'_>]) -> Result<Book, Error> {
         }
     }
     let standing = store::lock(tx, &shipments.into_iter().collect::<Vec<_>>()).await?;
+    let countries: Vec<_> = countries.into_iter().collect();
+    let orders: Vec<_> = orders.into_iter().collect();
+    let Known { carriers, existing } = store::read(tx, &countries, &orders).await?;
     Ok(Book {
-        carriers: store::carriers(tx, &countries.into_iter().collect::<Vec<_>>()).await?,
-        existing: store::of_orders(tx, &orders.into_iter().collect::<Vec<_>>()).await?,
+        carriers,
+        existing,
         standing: standing.into_iter().map(|s| (s.id, s)).collect(),
     })
 }

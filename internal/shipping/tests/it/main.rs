@@ -2,5 +2,8 @@
 
 mod carriers;
 mod fixture;
+mod plans;
 mod recalls;
 mod shipments;
+#[path = "../../../participant/tests/it/tables.rs"]
+mod tables;

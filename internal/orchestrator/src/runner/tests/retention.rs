@@ -7,13 +7,9 @@ impl World {
     /// A saga that started that many days ago, in the day of its own.
     async fn started_days_ago(&self, days: i64, key: &str) -> SagaId {
         let at = self.engine.clock.now() - chrono::TimeDelta::days(days);
-        for table in ["saga_history", "saga_payload"] {
-            self.run(&format!(
-                "SELECT partition_make('{table}', '{}')",
-                at.date_naive()
-            ))
+        let day = at.date_naive();
+        self.run(&format!("SELECT partition_make('saga_history', '{day}')"))
             .await;
-        }
         let mut start = self.start_of("place-order", key);
         start.saga_id = SagaId::new(&Clock::manual(at));
         let id = start.saga_id;
@@ -63,7 +59,7 @@ async fn what_ended_long_ago_goes_and_its_day_after_it() {
         .iter()
         .map(|(table, _)| table.as_str())
         .collect();
-    assert_eq!(tables, ["saga_history", "saga_payload"]);
+    assert_eq!(tables, ["saga_history"]);
     assert!(world.places(old).await.is_empty());
     for id in [open, contradicted, new] {
         assert_eq!(world.places(id).await.len(), 1);
@@ -71,6 +67,68 @@ async fn what_ended_long_ago_goes_and_its_day_after_it() {
     // a reply that comes after all that is kept aside
     world.replies(vec![reserved(old)]).await;
     assert_eq!(world.late().await, ["contradiction", "unknown-saga"]);
+}
+
+#[tokio::test]
+async fn an_archived_saga_is_found_and_its_key_stays_taken() {
+    let world = World::new().await;
+    let ended = world.started("o-1").await;
+    let under_way = world.started("o-2").await;
+    let contradicted = world.started("o-3").await;
+    for id in [ended, contradicted] {
+        world.end(id).await;
+    }
+    world.replies(vec![reserved(contradicted)]).await;
+    assert_eq!(retention::step(&world.engine).await.unwrap(), 0);
+    let before = world.saga(ended).await;
+    world.run("UPDATE archiving SET after = '0'").await;
+    assert_eq!(retention::step(&world.engine).await.unwrap(), 1);
+    let here = sqlx::query_scalar!("SELECT id FROM saga ORDER BY id");
+    let here = here.fetch_all(world.engine.db.pool()).await.unwrap();
+    assert_eq!(here, [under_way.0, contradicted.0]);
+
+    let db = &world.engine.db;
+    let after = world.saga(ended).await;
+    assert_eq!(after.head.state, before.head.state);
+    assert_eq!(read::history(db, ended).await.unwrap().len(), 3);
+    let list = async |state, before, limit| -> Vec<SagaId> {
+        let rows = read::list(db, state, before, limit).await.unwrap();
+        rows.into_iter().map(|row| row.unwrap().head.id).collect()
+    };
+    let newest = [contradicted, under_way, ended];
+    assert_eq!(list(None, None, 10).await, newest);
+    assert_eq!(list(None, Some(under_way), 10).await, newest[2..]);
+    assert_eq!(list(None, None, 2).await, newest[..2]);
+    let back = [contradicted, ended];
+    assert_eq!(list(Some("compensated"), None, 10).await, back);
+    let states = read::states(db, &newest).await.unwrap();
+    assert_eq!(states.len(), 3);
+
+    // its key is another saga's for nobody, and its start a repetition
+    let (found, _) = read::by_key(db, "place-order", "o-1").await.unwrap().unwrap();
+    assert_eq!(found, ended);
+    let mut again = world.start_of("place-order", "o-1");
+    let second = again.clone();
+    again.saga_id = ended;
+    let inputs = Inputs {
+        starts: vec![again, second],
+        ..Inputs::default()
+    };
+    world.apply(inputs).await;
+    assert_eq!(world.late().await, ["contradiction", "start-conflict"]);
+    assert_eq!(list(None, None, 10).await, newest);
+}
+
+#[tokio::test]
+async fn what_is_kept_no_longer_frees_its_key() {
+    let world = World::new().await;
+    let old = world.started_days_ago(40, "o-1").await;
+    let open = world.started_days_ago(40, "o-2").await;
+    world.end(old).await;
+    retention::step(&world.engine).await.unwrap();
+    let key = async |key| read::by_key(&world.engine.db, "place-order", key).await.unwrap();
+    assert!(key("o-1").await.is_none());
+    assert_eq!(key("o-2").await.unwrap().0, open);
 }
 
 #[tokio::test]

@@ -1,0 +1,155 @@
+//! Open transactions, and the connections that wait for the next one.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use sqlx::pool::PoolConnection;
+use sqlx::postgres::PgTransactionManager;
+use sqlx::{PgConnection, PgPool, Postgres, SqlSafeStr};
+use sqlx_core::transaction::TransactionManager;
+use tokio::time::timeout;
+
+use crate::Error;
+use crate::pool::ACQUIRE_LIMIT;
+
+/// A connection goes back to the pool then, which closes old ones.
+const AGE_MAX: Duration = Duration::from_secs(600);
+
+/// An open transaction; dropped without [`Tx::commit`], it is rolled back.
+#[derive(Debug)]
+pub struct Tx {
+    /// `None`: committed.
+    connection: Option<Connection>,
+    warm: Arc<Warm>,
+}
+
+struct Connection {
+    inner: PoolConnection<Postgres>,
+    taken_at: Instant,
+}
+
+/// Connections that have just committed. The pool asks each one whether it is alive when it is
+/// taken and when it is given back: two round trips that the next transaction does without.
+pub(crate) struct Warm {
+    /// `None`: the pool is being closed.
+    idle: Mutex<Option<Vec<Connection>>>,
+    idle_max: usize,
+}
+
+impl Tx {
+    pub(crate) async fn begin(
+        pool: &PgPool,
+        warm: &Arc<Warm>,
+        statement: &'static str,
+    ) -> Result<Self, Error> {
+        while let Some(mut connection) = warm.take() {
+            let begun = timeout(ACQUIRE_LIMIT, begin(&mut connection.inner, statement)).await;
+            if let Ok(Ok(())) = begun {
+                return Ok(Self::of(connection, warm));
+            }
+            // it was lost while nobody looked; the pool finds out in which way
+        }
+        let mut connection = Connection {
+            inner: pool.acquire().await?,
+            taken_at: Instant::now(),
+        };
+        begin(&mut connection.inner, statement).await?;
+        Ok(Self::of(connection, warm))
+    }
+
+    fn of(connection: Connection, warm: &Arc<Warm>) -> Self {
+        Self {
+            connection: Some(connection),
+            warm: Arc::clone(warm),
+        }
+    }
+
+    /// The connection, for statements of this transaction.
+    #[expect(clippy::missing_panics_doc, reason = "only a commit takes the connection")]
+    pub fn conn(&mut self) -> &mut PgConnection {
+        let connection = self.connection.as_mut();
+        &mut connection.expect("a transaction is used until its commit").inner
+    }
+
+    /// Makes the transaction durable.
+    ///
+    /// # Errors
+    /// `Contended`: it was rolled back. `Unavailable`: the outcome is unknown.
+    pub async fn commit(mut self) -> Result<(), Error> {
+        PgTransactionManager::commit(self.conn()).await?;
+        if let Some(connection) = self.connection.take() {
+            self.warm.keep(connection);
+        }
+        Ok(())
+    }
+}
+
+async fn begin(
+    connection: &mut PgConnection,
+    statement: &'static str,
+) -> Result<(), sqlx::Error> {
+    PgTransactionManager::begin(connection, Some(statement.into_sql_str())).await
+}
+
+impl Drop for Tx {
+    fn drop(&mut self) {
+        if let Some(connection) = &mut self.connection {
+            // sent by the pool, which takes the connection back now
+            PgTransactionManager::start_rollback(&mut connection.inner);
+        }
+    }
+}
+
+impl Warm {
+    /// Half of `connections_max` at the most: the others are for reads.
+    pub(crate) fn new(connections_max: u32) -> Self {
+        Self {
+            idle: Mutex::new(Some(Vec::new())),
+            idle_max: usize::try_from(connections_max / 2).unwrap_or_default(),
+        }
+    }
+
+    fn take(&self) -> Option<Connection> {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        idle.as_mut()?.pop()
+    }
+
+    fn keep(&self, connection: Connection) {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(idle) = idle.as_mut()
+            && idle.len() < self.idle_max
+            && connection.taken_at.elapsed() < AGE_MAX
+        {
+            idle.push(connection);
+        }
+    }
+
+    /// Gives every connection back, and keeps none from now on.
+    pub(crate) fn close(&self) {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(idle.take());
+    }
+}
+
+impl Drop for Warm {
+    fn drop(&mut self) {
+        let idle = self.idle.get_mut().unwrap_or_else(PoisonError::into_inner);
+        for connection in idle.take().into_iter().flatten() {
+            // giving it back needs a runtime, which may have ended; closing it does not
+            drop(connection.inner.detach());
+        }
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Warm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Warm").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,17 @@
+-- Locks the payments of orders, then the wallets that paid them and those that are to pay, each in key
+-- order: the array is complete, and every payment locked, before the first wallet is.
+WITH paid AS MATERIALIZED (
+  SELECT id, order_id, saga_id, user_id, amount_minor, currency, state, reason, card_token, charge_key,
+         created_at
+    FROM payment WHERE order_id = ANY($1::uuid[]) ORDER BY order_id FOR UPDATE
+), purse AS MATERIALIZED (
+  SELECT user_id, balance_minor, currency FROM wallet
+   WHERE user_id = ANY ($2::text[] || ARRAY(SELECT user_id FROM paid WHERE card_token IS NULL))
+   ORDER BY user_id FOR UPDATE
+)
+SELECT id AS "id?", order_id AS "order_id?", saga_id AS "saga_id?", user_id AS "user_id!",
+       amount_minor AS "minor!", currency AS "currency!", state AS "state?", reason AS "reason?",
+       card_token AS "card_token?", charge_key AS "charge_key?", created_at AS "created_at?"
+  FROM paid
+ UNION ALL
+SELECT NULL, NULL, NULL, user_id, balance_minor, currency, NULL, NULL, NULL, NULL, NULL FROM purse

@@ -1,0 +1,63 @@
+use palinode_db::{Area, Db};
+use palinode_messaging::{BatchHandler, Committed, Received};
+use palinode_outbox::Doorbell;
+use palinode_telemetry::Tracer;
+use palinode_testkit::database::test_database;
+use palinode_values::Clock;
+
+use super::fixture::Order;
+use super::tables::{read_whole, uses};
+use crate::{participant, seed};
+
+/// Tables that do not grow with sagas.
+const SMALL: [&str; 3] = ["wallet", "retention", "outbox_topic"];
+
+/// Charges `count` wallets and as many cards, and refunds the wallets.
+async fn sell(db: &Db, count: usize, size: usize) {
+    let users = ["alice", "bob"];
+    let orders = (0..count).map(|n| Order::by_wallet(users[n % 2], 1));
+    let orders: Vec<Order> = orders.collect();
+    let cards = (0..count).map(|_| Order::by_card("tok_visa", 1).charge());
+    let commands: Vec<Received> = orders
+        .iter()
+        .map(Order::charge)
+        .chain(cards)
+        .chain(orders.iter().map(Order::refund))
+        .collect();
+    let (bell, tracer, clock) = (Doorbell::new(), Tracer::disabled(), Clock::system());
+    let mut participant = participant(db.clone(), bell, tracer, clock);
+    for batch in commands.chunks(size) {
+        let Committed = participant.handle(batch).await.unwrap();
+    }
+}
+
+/// Every statement finds its rows by an index, and what is updated stays on its page.
+#[tokio::test]
+#[expect(clippy::disallowed_methods, reason = "no query data for tests")]
+async fn no_table_that_grows_is_read_whole_and_updates_are_hot() {
+    let database = test_database(Area::Payment).await;
+    let db = database.db().await;
+    let wallets = ["alice", "bob"].map(|user| (user.parse().unwrap(), 1_000_000));
+    seed(&db, &wallets).await.unwrap();
+    let mut before = uses(db, &database).await;
+    for state in ["empty", "never analysed", "analysed"] {
+        let db = database.db().await;
+        sell(&db, 4, 1).await;
+        sell(&db, 600, 200).await;
+        let after = uses(db, &database).await;
+        assert_eq!(read_whole(&before, &after, &SMALL), [""; 0], "{state}");
+        before = after;
+        if state == "never analysed" {
+            let mut connection = database.connect().await;
+            sqlx::query("ANALYZE")
+                .execute(&mut connection)
+                .await
+                .unwrap();
+        }
+    }
+    for table in ["wallet", "payment"] {
+        let used = before[table];
+        let mostly_hot = used.updates > 0 && used.hot * 10 >= used.updates * 9;
+        assert!(mostly_hot, "{table}: {used:?}");
+    }
+}

@@ -1,0 +1,56 @@
+use palinode_db::{Area, Db};
+use palinode_messaging::{BatchHandler, Committed, Received};
+use palinode_outbox::Doorbell;
+use palinode_shipping::participant;
+use palinode_telemetry::Tracer;
+use palinode_testkit::database::test_database;
+use palinode_values::{Clock, OrderId, SagaId};
+
+use crate::fixture::Order;
+use crate::tables::{read_whole, uses};
+
+/// Tables that do not grow with sagas.
+const SMALL: [&str; 3] = ["carrier", "retention", "outbox_topic"];
+
+async fn ship(db: &Db, count: usize, size: usize) {
+    let clock = Clock::system();
+    let order = |_| Order {
+        id: OrderId::new(&clock),
+        saga: SagaId::new(&clock),
+    };
+    let orders: Vec<Order> = (0..count).map(order).collect();
+    let quotes = orders.iter().map(|order| order.quote("DE"));
+    let shipments = orders.iter().map(|order| order.ship("DE"));
+    let commands: Vec<Received> = quotes.chain(shipments).collect();
+    let (bell, tracer) = (Doorbell::new(), Tracer::disabled());
+    let mut participant = participant(db.clone(), bell, tracer, clock);
+    for batch in commands.chunks(size) {
+        let Committed = participant.handle(batch).await.unwrap();
+    }
+}
+
+/// Every statement finds its rows by an index; a guard row is written once.
+#[tokio::test]
+#[expect(clippy::disallowed_methods, reason = "no query data for tests")]
+async fn no_table_that_grows_is_read_whole_and_nothing_is_updated() {
+    let database = test_database(Area::Shipping).await;
+    let mut before = uses(database.db().await, &database).await;
+    for state in ["empty", "never analysed", "analysed"] {
+        let db = database.db().await;
+        ship(&db, 4, 1).await;
+        ship(&db, 1_000, 200).await;
+        let after = uses(db, &database).await;
+        assert_eq!(read_whole(&before, &after, &SMALL), [""; 0], "{state}");
+        before = after;
+        if state == "never analysed" {
+            let mut connection = database.connect().await;
+            sqlx::query("ANALYZE")
+                .execute(&mut connection)
+                .await
+                .unwrap();
+        }
+    }
+    // but the first quote of each participant, who has seen no carrier yet
+    let updates: i64 = before.values().map(|used| used.updates).sum();
+    assert!(updates < 300, "{before:?}");
+}
