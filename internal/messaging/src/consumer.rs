@@ -12,7 +12,8 @@ use rdkafka::message::{BorrowedMessage, Headers as _, Message};
 use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::envelope::{Headers, Received};
+use crate::envelope::{HEADERS_USUAL, Received};
+use crate::headers::Headers;
 use crate::kafka::{BrokerKind, Error, Kafka, log_error, log_line};
 use crate::topics::Topic;
 
@@ -227,16 +228,9 @@ pub(crate) fn consumer_config(kafka: &Kafka) -> ClientConfig {
 
 /// Copies a message out of the client's memory; of a topic the name is kept once.
 pub(crate) fn received(message: &BorrowedMessage<'_>, topics: &mut Vec<Arc<str>>) -> Received {
-    let mut headers = Headers::default();
-    if let Some(borrowed) = message.headers() {
-        let sizes = borrowed.iter().map(|header| {
-            let value = header.value.map_or(0, <[u8]>::len);
-            Headers::size_of(header.key, value)
-        });
-        headers = Headers::with_capacity(sizes.sum());
-        for header in borrowed.iter() {
-            headers.push(header.key, header.value.unwrap_or_default());
-        }
+    let mut headers = Headers::with_capacity(HEADERS_USUAL);
+    for header in message.headers().iter().flat_map(|headers| headers.iter()) {
+        headers.push(header.key, header.value.unwrap_or_default());
     }
     Received {
         topic: known(message.topic(), topics),

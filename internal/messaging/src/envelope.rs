@@ -1,12 +1,12 @@
 use std::borrow::Cow;
-use std::io::Write as _;
 use std::sync::Arc;
 
-use bytes::{BufMut, Bytes};
+use bytes::Bytes;
 use palinode_saga::Direction;
 use palinode_telemetry::TraceContext;
 use palinode_values::{EventId, SagaId, Timestamp};
 
+use crate::headers::Headers;
 use crate::topics::{LANES, Topic};
 
 /// A message on its way into an outbox.
@@ -70,14 +70,6 @@ pub struct Received {
     pub headers: Headers,
 }
 
-/// Headers in the order in which they stand, names and values, in one piece of memory.
-///
-/// The stored form is what it holds: for each header two lengths (u8 of the name, u32 of the value,
-/// big endian) and the bytes. So writing a row, reading it and handing it to Kafka copies no header
-/// by itself.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Headers(Vec<u8>);
-
 /// A header that is missing or cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HeaderError {
@@ -97,122 +89,8 @@ pub enum HeaderError {
     Truncated,
 }
 
-/// Bytes of the two lengths before each header.
-const LENGTHS: usize = 5;
 /// Bytes of the headers of a command, with room for those that the relay adds.
-const HEADERS_USUAL: usize = 800;
-
-impl Headers {
-    /// No headers yet, with room for `bytes` of them.
-    #[must_use]
-    pub fn with_capacity(bytes: usize) -> Self {
-        Self(Vec::with_capacity(bytes))
-    }
-
-    /// What a header takes in the stored form, in bytes.
-    #[must_use]
-    pub fn size_of(name: &str, value: usize) -> usize {
-        LENGTHS + name.len() + value
-    }
-
-    /// Each header, in order.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
-        let mut rest = self.0.as_slice();
-        std::iter::from_fn(move || {
-            let (name, value, behind) = split(rest)?;
-            rest = behind;
-            Some((std::str::from_utf8(name).unwrap_or_default(), value))
-        })
-    }
-
-    /// How many there are.
-    #[must_use]
-    pub fn count(&self) -> usize {
-        self.iter().count()
-    }
-
-    /// Their length in the stored form, in bytes.
-    #[must_use]
-    pub fn size(&self) -> usize {
-        self.0.len()
-    }
-
-    /// The value of the first header of that name.
-    #[must_use]
-    pub fn get(&self, name: &str) -> Option<&[u8]> {
-        let mut rest = self.0.as_slice();
-        while let Some((of, value, behind)) = split(rest) {
-            if of == name.as_bytes() {
-                return Some(value);
-            }
-            rest = behind;
-        }
-        None
-    }
-
-    /// The value as text; `None` when it is missing or not UTF-8.
-    #[must_use]
-    pub fn text(&self, name: &str) -> Option<&str> {
-        self.get(name)
-            .and_then(|value| std::str::from_utf8(value).ok())
-    }
-
-    /// Adds a header. Of a name only the first 255 bytes are kept.
-    pub fn push(&mut self, name: &str, value: impl AsRef<[u8]>) {
-        let (name, value) = (name.as_bytes(), value.as_ref());
-        let name = name.get(..255).unwrap_or(name);
-        self.0.put_u8(u8::try_from(name.len()).unwrap_or(u8::MAX));
-        self.0
-            .put_u32(u32::try_from(value.len()).unwrap_or(u32::MAX));
-        self.0.put_slice(name);
-        self.0.put_slice(value);
-    }
-
-    /// Adds a header whose value is shown as text.
-    pub fn push_shown(&mut self, name: &str, value: impl std::fmt::Display) {
-        let start = self.0.len();
-        self.push(name, []);
-        let before = self.0.len();
-        // writing into memory does not fail
-        write!(self.0, "{value}").expect("memory takes it");
-        let length = u32::try_from(self.0.len() - before).unwrap_or(u32::MAX);
-        self.0[start + 1..start + LENGTHS].copy_from_slice(&length.to_be_bytes());
-    }
-
-    /// The stored form.
-    #[must_use]
-    pub fn encode(&self) -> &[u8] {
-        &self.0
-    }
-
-    /// The stored form, given away.
-    #[must_use]
-    pub fn into_encoded(self) -> Vec<u8> {
-        self.0
-    }
-
-    /// Takes the stored form.
-    ///
-    /// # Errors
-    /// `Truncated`.
-    pub fn decode(stored: impl Into<Vec<u8>>) -> Result<Self, HeaderError> {
-        let stored = stored.into();
-        let mut rest = stored.as_slice();
-        while !rest.is_empty() {
-            (_, _, rest) = split(rest).ok_or(HeaderError::Truncated)?;
-        }
-        Ok(Self(stored))
-    }
-}
-
-/// Name and value of the first header, and what is behind it.
-fn split(stored: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
-    let (lengths, rest) = stored.split_first_chunk::<LENGTHS>()?;
-    let [name, value @ ..] = *lengths;
-    let (name, rest) = rest.split_at_checked(usize::from(name))?;
-    let (value, rest) = rest.split_at_checked(u32::from_be_bytes(value) as usize)?;
-    Some((name, value, rest))
-}
+pub(crate) const HEADERS_USUAL: usize = 512;
 
 impl Record {
     /// The headers that are known when `service` writes the row. The relay adds those that come from
@@ -374,8 +252,6 @@ fn murmur2(data: &[u8]) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
 
     #[test]
@@ -402,35 +278,6 @@ mod tests {
             let key = number.to_string();
             let lane = i32::from(lane_of(key.as_bytes()));
             assert_eq!(lane % 8, partition_of(key.as_bytes(), 8), "{key}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn headers_survive_the_stored_form(
-            pairs in prop::collection::vec(("[a-z_-]{1,40}", prop::collection::vec(any::<u8>(), 0..50)), 0..20)
-        ) {
-            let mut headers = Headers::default();
-            for (name, value) in &pairs {
-                headers.push(name, value);
-            }
-            let read = Headers::decode(headers.encode()).unwrap();
-            let read: Vec<_> = read.iter().map(|(n, v)| (n.to_owned(), v.to_vec())).collect();
-            prop_assert_eq!(&read, &pairs);
-            for (name, value) in &pairs {
-                let first = pairs.iter().find(|(n, _)| n == name).map(|(_, v)| v);
-                prop_assert_eq!(headers.get(name), first.map(Vec::as_slice), "{:?}", value);
-            }
-        }
-
-        #[test]
-        fn headers_that_are_cut_off_are_refused(cut in 1..30_usize) {
-            let mut headers = Headers::default();
-            headers.push("name", "a value");
-            headers.push_shown("count", 7);
-            let stored = &headers.encode()[..headers.size() - cut.min(headers.size() - 1)];
-            let whole = stored.len() == LENGTHS + "namea value".len();
-            prop_assert_eq!(Headers::decode(stored).is_err(), !whole);
         }
     }
 }

@@ -11,6 +11,7 @@ mod backoff;
 mod broker;
 mod consumer;
 mod envelope;
+mod headers;
 mod kafka;
 mod producer;
 mod slab;
@@ -24,7 +25,8 @@ pub use broker::InProcessBroker;
 pub use consumer::{
     BatchHandler, Committed, Consumer, ConsumerOptions, ConsumerStatus, Failure, Turns,
 };
-pub use envelope::{HeaderError, Headers, Received, Record, SagaHeaders, lane_of, partition_of};
+pub use envelope::{HeaderError, Received, Record, SagaHeaders, lane_of, partition_of};
+pub use headers::Headers;
 pub use kafka::{BrokerKind, Error, Kafka};
 pub use producer::{Delivery, Outgoing, PAGE_RECORDS_MAX, Permit, Producer};
 pub use spans::{creation_span, saga_attributes};

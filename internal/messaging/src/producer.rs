@@ -15,7 +15,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, ProducerContex
 use rdkafka::producer::{Producer as _, PurgeConfig};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
-use crate::envelope::Headers;
+use crate::headers::Headers;
 use crate::kafka::{Error, Kafka, log_error, log_line};
 use crate::slab::{ROW_BITS, Slab};
 
@@ -215,14 +215,17 @@ impl Drop for Shared {
 
 /// Encoding the records of a page takes milliseconds, which no task should wait for. Ends with
 /// the last sender.
-fn hand_over_on_a_thread(
-    current: Current,
-    pages: mpsc::Receiver<Handover>,
-) -> Result<(), Error> {
+fn hand_over_on_a_thread(current: Current, pages: mpsc::Receiver<Handover>) -> Result<(), Error> {
     thread::Builder::new()
         .name("producer-send".to_owned())
         .spawn(move || {
-            for Handover { to, permit, page, done } in pages {
+            for Handover {
+                to,
+                permit,
+                page,
+                done,
+            } in pages
+            {
                 let current = current.read().unwrap_or_else(PoisonError::into_inner);
                 // else it was purged meanwhile: the sender learns it from `done`, which is dropped
                 if Arc::ptr_eq(&current, &to) {

@@ -53,7 +53,9 @@ impl Engine {
     /// Applies the inputs in a transaction of that name, and tells of it.
     pub(crate) async fn apply(&self, name: &'static str, inputs: &Inputs) -> Result<(), Error> {
         let hot = self.db.with_fixed_plans();
-        let written = hot.run_tx(name, |tx| batch::apply(self, tx, inputs)).await?;
+        let written = hot
+            .run_tx(name, |tx| batch::apply(self, tx, inputs))
+            .await?;
         written.committed(self);
         Ok(())
     }

@@ -360,7 +360,7 @@ impl<C> Command<'_, C> {
     fn processed(&self, result: &'static str, records: usize) -> spans::Processed {
         let message = self.record.headers.text("ce_id");
         spans::Processed {
-            topic: self.record.topic.clone(),
+            topic: Arc::clone(&self.record.topic),
             message: message.unwrap_or_default().to_owned(),
             saga: self.saga.clone(),
             context: self.trace.clone(),

@@ -7,6 +7,8 @@
 //! Invariants: a row is deleted only after Kafka acknowledged it, by its id and never by range. A
 //! page starts at the head of its lane, never after the last id. A lane has one page in flight.
 //! After its trust in a lease is over a worker sends nothing.
+//! Modes: a queue, whose rows are deleted; a log ([`Mode::Log`]), whose rows stay until nobody writes
+//! and all of them are published, and over which a cursor moves from snapshot to snapshot.
 //! Not here: appending (outbox) and dedupe (participant): a crash repeats records.
 //!
 //! ```no_run

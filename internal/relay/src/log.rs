@@ -129,7 +129,13 @@ pub(crate) async fn cursors(
     .await?;
     let cursor = |(lane, s1, s2, last_id): (i16, String, Option<String>, i64)| {
         let open = s2.map(|s2| (Arc::from(s2), last_id));
-        (lane, Cursor { s1: Arc::from(s1), open })
+        (
+            lane,
+            Cursor {
+                s1: Arc::from(s1),
+                open,
+            },
+        )
     };
     Ok(rows.into_iter().map(cursor).collect())
 }
@@ -151,12 +157,7 @@ pub(crate) async fn read(
 
 /// Reads what became visible in lanes whose window is not open, all of it up to `limit` rows; of
 /// lanes with more only that there is more. Lanes without a cursor are not read.
-async fn read_small(
-    db: &Db,
-    page: &mut Page,
-    topics: &Topics,
-    limit: usize,
-) -> Result<(), Error> {
+async fn read_small(db: &Db, page: &mut Page, topics: &Topics, limit: usize) -> Result<(), Error> {
     let mut connection = db.pool().acquire().await?;
     let s2: String = sqlx::query_scalar("SELECT pg_current_snapshot()::text")
         .fetch_one(&mut *connection)
@@ -196,7 +197,9 @@ async fn read_small(
     }
     let floors = floors(&mut connection, page.lanes(), &large).await?;
     for asked in page.lanes_mut() {
-        let Some(cursor) = &asked.cursor else { continue };
+        let Some(cursor) = &asked.cursor else {
+            continue;
+        };
         let floor = floors.iter().find(|(lane, _)| *lane == asked.lane);
         let after_id = floor.map_or(0, |(_, id)| id - 1);
         let (s1, s2) = (Arc::clone(&cursor.s1), Arc::clone(&s2));
@@ -233,12 +236,7 @@ fn starts<'a>(lanes: impl IntoIterator<Item = &'a Asked>) -> (Vec<i16>, Vec<Stri
 }
 
 /// Reads on in windows that are open, `limit` rows of each at the most.
-async fn read_deep(
-    db: &Db,
-    page: &mut Page,
-    topics: &Topics,
-    limit: usize,
-) -> Result<(), Error> {
+async fn read_deep(db: &Db, page: &mut Page, topics: &Topics, limit: usize) -> Result<(), Error> {
     let (mut lanes, mut s1, mut s2, mut last_ids) = (vec![], vec![], vec![], vec![]);
     for asked in page.lanes() {
         if let Some(cursor) = &asked.cursor
@@ -264,8 +262,12 @@ async fn read_deep(
     }
     let counts = page.counts().to_vec();
     for (asked, count) in page.lanes_mut().iter_mut().zip(counts) {
-        let Some(cursor) = &asked.cursor else { continue };
-        let Some((s2, last_id)) = &cursor.open else { continue };
+        let Some(cursor) = &asked.cursor else {
+            continue;
+        };
+        let Some((s2, last_id)) = &cursor.open else {
+            continue;
+        };
         let (s1, s2) = (Arc::clone(&cursor.s1), Arc::clone(s2));
         asked.window = Some(Window::new(s1, s2, *last_id, count < limit));
     }
@@ -319,12 +321,19 @@ pub(crate) async fn settle(
         .bind(&last_ids)
         .fetch_all(tx.conn())
         .await?;
-    let park: Vec<_> = park.iter().filter(|park| held.contains(&park.lane)).collect();
+    let park: Vec<_> = park
+        .iter()
+        .filter(|park| held.contains(&park.lane))
+        .collect();
     if !park.is_empty() {
         sqlx::query(include_str!("sql/log_park.sql"))
             .bind(park.iter().map(|park| park.lane).collect::<Vec<_>>())
             .bind(park.iter().map(|park| park.id).collect::<Vec<_>>())
-            .bind(park.iter().map(|park| park.error.as_str()).collect::<Vec<_>>())
+            .bind(
+                park.iter()
+                    .map(|park| park.error.as_str())
+                    .collect::<Vec<_>>(),
+            )
             .bind(park.iter().map(|park| park.behind).collect::<Vec<_>>())
             .execute(tx.conn())
             .await?;

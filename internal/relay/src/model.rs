@@ -106,7 +106,9 @@ impl World {
                 }
             }
             Op::Append(writer, key) => {
-                let Some(writer) = self.writers.get(&writer) else { return };
+                let Some(writer) = self.writers.get(&writer) else {
+                    return;
+                };
                 if writer.locks.contains(&key) {
                     self.ids += 1;
                     let (id, xid) = (self.ids, writer.xid);
@@ -211,9 +213,16 @@ impl World {
         let mut first_seen = BTreeSet::new();
         let mut last = [0; KEYS];
         for row in &self.log {
-            assert!(self.committed.contains(&row.xid), "never committed: {row:?}");
+            assert!(
+                self.committed.contains(&row.xid),
+                "never committed: {row:?}"
+            );
             if first_seen.insert(row.id) {
-                assert!(last[row.key] < row.id, "{row:?} came after {}", last[row.key]);
+                assert!(
+                    last[row.key] < row.id,
+                    "{row:?} came after {}",
+                    last[row.key]
+                );
                 last[row.key] = row.id;
             }
         }

@@ -3,6 +3,7 @@
 use palinode_db::{Db, Error};
 use uuid::Uuid;
 
+mod log;
 mod parked;
 
 pub use parked::{Parked, ParkedRecord, Record, Refusal, Ruling, Verdict, decide, list, show};
@@ -123,9 +124,13 @@ pub async fn status(db: &Db) -> Result<Status, Error> {
     )
     .fetch_one(db.pool())
     .await?;
+    let (pending, oldest_s) = match log::heads(db).await? {
+        None => (Count::of(row.pending, estimates.rows), row.oldest_s),
+        Some(heads) => log::sum(&heads),
+    };
     Ok(Status {
-        pending: Count::of(row.pending, estimates.rows),
-        oldest_s: row.oldest_s,
+        pending,
+        oldest_s,
         lanes_owned: row.owned,
         lanes_free: row.free,
         lanes_paused: row.paused,
@@ -171,7 +176,7 @@ async fn oldest_xmin(db: &Db) -> Result<Option<OldestXmin>, Error> {
 /// # Errors
 /// `Unavailable`; `Statement`: the database has another schema.
 pub async fn lanes(db: &Db) -> Result<Vec<LaneStatus>, Error> {
-    let lanes = sqlx::query_as!(
+    let mut lanes = sqlx::query_as!(
         LaneStatus,
         r#"SELECT l.lane, l.owner, l.epoch, l.paused, head.id AS "head_id?",
                   CASE WHEN l.lease_until >= clock_timestamp() THEN
@@ -184,6 +189,11 @@ pub async fn lanes(db: &Db) -> Result<Vec<LaneStatus>, Error> {
     )
     .fetch_all(db.pool())
     .await?;
+    for head in log::heads(db).await?.into_iter().flatten() {
+        if let Some(lane) = lanes.iter_mut().find(|lane| lane.lane == head.lane) {
+            (lane.head_id, lane.oldest_s) = (head.id, head.oldest_s);
+        }
+    }
     Ok(lanes)
 }
 

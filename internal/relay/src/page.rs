@@ -169,7 +169,9 @@ impl Page {
 
     /// Adds a row, behind the smaller ids of its lane: it is to be sent, or to be parked.
     pub(crate) fn push(&mut self, row: Row, topics: &Topics) {
-        let found = self.lanes.binary_search_by_key(&row.lane, |asked| asked.lane);
+        let found = self
+            .lanes
+            .binary_search_by_key(&row.lane, |asked| asked.lane);
         let place = found.expect("only rows of these lanes were asked for");
         let lane = &self.lanes[place];
         self.counts[place] += 1;

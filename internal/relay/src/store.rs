@@ -286,7 +286,10 @@ pub(crate) async fn leave(db: &Db, worker: Uuid, lanes: &[(i16, i64)]) -> Result
 /// Takes what was deleted out of the table and its index: after a large drain each page would pass
 /// over it.
 pub(crate) async fn vacuum(db: &Db) -> Result<(), Error> {
-    #[expect(clippy::disallowed_methods, reason = "no table's shape matters: nothing to check")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "no table's shape matters: nothing to check"
+    )]
     async fn run(conn: &mut PgConnection, sql: &'static str) -> Result<(), Error> {
         sqlx::raw_sql(sql).execute(conn).await?;
         Ok(())

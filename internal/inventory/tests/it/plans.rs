@@ -1,3 +1,5 @@
+#![expect(clippy::unwrap_used, reason = "a test ends where its helper fails")]
+
 use std::collections::HashMap;
 
 use palinode_db::{Area, Db};

@@ -30,6 +30,7 @@ const BATCHES: [u32; 4] = [1, 10, 50, 200];
 /// Before each measurement.
 const WARM_UP: Duration = Duration::from_secs(1);
 const SECONDS: u32 = 5;
+const LOOK_EVERY: Duration = Duration::from_millis(10);
 /// Of a hand's own, so that no hand waits for a row of another.
 const SKUS: u32 = 100;
 const WALLETS: u32 = 100;
@@ -66,7 +67,9 @@ pub async fn floor(common: &Common, options: Floor) -> anyhow::Result<Report> {
     let mut site = Site::open(common).await?;
     let shop = Shop::open(&site.backing.database_url).await?;
     let order = Shop::json(&shop.order(0, &LOAD));
-    let sample = Sample::take(&site, order).await.context("the sample order")?;
+    let sample = Sample::take(&site, order)
+        .await
+        .context("the sample order")?;
     let sample = Arc::new(sample);
     let mut report = site.report("floor").await?;
     report.settings.put("batch", options.batch);
@@ -93,15 +96,17 @@ pub async fn floor(common: &Common, options: Floor) -> anyhow::Result<Report> {
     let records = per(wire.records, seconds);
     report.figures.put("kafka_records_per_s", records);
     report.figures.put("records_per_saga", sample.wire.len());
-    report.figures.put("bytes_per_saga", per(wire.bytes, wire.sagas as f64));
+    report
+        .figures
+        .put("bytes_per_saga", per(wire.bytes, wire.sagas as f64));
     let micros = |seconds: f64| seconds * 1e6 / wire.sagas as f64;
     report.figures.put(
         "kafka_cpu_us_per_saga",
         json!({"client": micros(client_s), "broker": micros(broker_s)}),
     );
-    let line = points.iter().filter_map(|point| {
-        Some((point["batch"].as_f64()?, point["per_s"].as_f64()?))
-    });
+    let line = points
+        .iter()
+        .filter_map(|point| Some((point["batch"].as_f64()?, point["per_s"].as_f64()?)));
     report.plots.push(Plot {
         name: "by-batch",
         title: "sagas a second on PostgreSQL alone, by the size of the batch".to_owned(),
@@ -120,10 +125,15 @@ fn per(count: u64, of: f64) -> f64 {
 
 /// What each hand needs for itself, and the hands.
 async fn hands(site: &Site, sample: &Arc<Sample>, count: u32) -> anyhow::Result<Vec<Hand>> {
-    ensure!((1..=16).contains(&count), "1 to 16 connections, not {count}");
+    ensure!(
+        (1..=16).contains(&count),
+        "1 to 16 connections, not {count}"
+    );
     let server = &site.backing.database_url;
     let own = |hand: u32, what: &str, count: u32| -> Vec<String> {
-        (0..count).map(|n| format!("floor-{hand}-{what}-{n}")).collect()
+        (0..count)
+            .map(|n| format!("floor-{hand}-{what}-{n}"))
+            .collect()
     };
     let (mut offers, mut stock, mut wallets) = (Vec::new(), Vec::new(), Vec::new());
     let mut hands = Vec::new();
@@ -198,7 +208,6 @@ async fn points(
             hands.push(hand??);
         }
         let (sagas, counts, usage) = measured?;
-        ensure!(sagas > 0, "no batch of {batch} was done in {} s", length.as_secs());
         let [client_s, postgres_s, _] = usage.cpu_s();
         let count = sagas as f64;
         points.push(json!({
@@ -226,6 +235,10 @@ async fn measure(
     let meter = site.meter().await?;
     let (sagas, counts) = done.look();
     tokio::time::sleep(length).await;
+    // a large batch may take longer than that, but one that fails stops all
+    while done.look().0 == sagas && !done.stop.load(Ordering::Relaxed) {
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
     let (sagas_after, counts_after) = done.look();
     let usage = site.usage(meter).await?;
     let counts = Counts {
@@ -239,7 +252,10 @@ async fn measure(
 async fn work(mut hand: Hand, batch: usize, done: Arc<Done>) -> anyhow::Result<Hand> {
     while !done.stop.load(Ordering::Relaxed) {
         let before = hand.counts();
-        hand.batch(batch).await?;
+        if let Err(error) = hand.batch(batch).await {
+            done.stop.store(true, Ordering::Relaxed);
+            return Err(error);
+        }
         let after = hand.counts();
         let add = |to: &AtomicU64, count| to.fetch_add(count, Ordering::Relaxed);
         add(&done.statements, after.statements - before.statements);
@@ -252,6 +268,14 @@ async fn work(mut hand: Hand, batch: usize, done: Arc<Done>) -> anyhow::Result<H
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// It stands in the code of the outbox, not in a file of its own.
+    #[test]
+    fn records_are_appended_as_the_product_does() {
+        let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+        let product = words(include_str!("../../../outbox/src/append.rs"));
+        assert!(product.contains(&words(statements::APPEND)));
+    }
 
     /// Holds the floor to the statements and the records of the product: each of its statements has
     /// to find, or to write, as many rows as the product's would.

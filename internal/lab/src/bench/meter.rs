@@ -194,7 +194,7 @@ async fn is_ranking(postgres: &mut PgConnection) -> anyhow::Result<bool> {
 async fn rank(postgres: &mut PgConnection) -> anyhow::Result<(i64, Vec<Ranked>)> {
     let rows = sqlx::query(
         "SELECT d.datname::text, s.calls, s.rows, s.total_exec_time + s.total_plan_time,
-                left(regexp_replace(s.query, '\\s+', ' ', 'g'), 100),
+                left(regexp_replace(regexp_replace(s.query, '--[^\n]*', '', 'g'), '\\s+', ' ', 'g'), 100),
                 (sum(s.calls) OVER ())::bigint
            FROM pg_stat_statements s JOIN pg_database d ON d.oid = s.dbid
           WHERE d.datname LIKE 'palinode\\_%'

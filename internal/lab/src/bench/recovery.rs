@@ -41,11 +41,7 @@ const ROWS: u32 = 10_000;
 const COPIED: [(Area, &[(&str, &str)]); 2] = [
     (
         Area::Order,
-        &[
-            ("orders", "saga_id"),
-            ("order_line", "order_id"),
-            ("saga_guard", "saga_id"),
-        ],
+        &[("orders", "saga_id"), ("saga_guard", "saga_id")],
     ),
     (
         Area::Saga,
@@ -298,18 +294,13 @@ async fn copy(
                 .replace("<table>", table)
                 .replace("<key>", key)
                 .replace("<lane>", if *table == "saga" { "lane" } else { "no_lane" });
-            let id = if *key == "order_id" {
-                sample.order
-            } else {
-                sample.saga
-            };
             sqlx::query(sqlx::AssertSqlSafe(insert))
                 .bind(sample.saga.to_string())
                 .bind(sample.order.to_string())
                 .bind(&sample.user)
                 .bind(i32::try_from(from)?)
                 .bind(i32::try_from(to)?)
-                .bind(id)
+                .bind(sample.saga)
                 .execute(&mut *transaction)
                 .await
                 .with_context(|| format!("copies in {table}"))?;

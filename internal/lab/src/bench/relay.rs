@@ -174,7 +174,9 @@ impl Run {
         usage.put(&mut figures, live.events, "event");
         report.figures.put("live", serde_json::to_value(figures)?);
         let committed = backlog + live.events;
-        report.figures.put("lost", committed.saturating_sub(eye.count));
+        report
+            .figures
+            .put("lost", committed.saturating_sub(eye.count));
         report.figures.put("disordered", eye.disordered);
         report.figures.put("duplicates", eye.duplicates);
         report.violations = eye.violations(committed, self.left().await?);
@@ -423,9 +425,7 @@ impl Eye {
 
     /// What comes until nothing more does: repeats.
     async fn watch_the_rest(&mut self) {
-        while let Ok(Some(received)) =
-            timeout(Duration::from_millis(500), self.tail.recv()).await
-        {
+        while let Ok(Some(received)) = timeout(Duration::from_millis(500), self.tail.recv()).await {
             self.see(&received);
         }
     }

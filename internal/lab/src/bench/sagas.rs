@@ -118,8 +118,10 @@ async fn throughput(
         anyhow::Ok(report)
     };
     let report = measured.await;
-    site.close().await?;
-    report
+    let closed = site.close().await;
+    // what went wrong comes before that it could not be cleared away
+    let report = report?;
+    closed.map(|()| report)
 }
 
 /// Sees a load through, and meters the part of it that is measured.

@@ -27,9 +27,11 @@ struct Run {
 /// The stack does not start or breaks down, or orders cannot be placed.
 pub async fn telemetry(common: &Common, options: Sagas) -> anyhow::Result<Report> {
     let mut site = Site::open(common).await?;
-    let measured = pairs(&mut site, common, options).await;
-    site.close().await?;
-    measured
+    let report = pairs(&mut site, common, options).await;
+    let closed = site.close().await;
+    // what went wrong comes before that it could not be cleared away
+    let report = report?;
+    closed.map(|()| report)
 }
 
 async fn pairs(site: &mut Site, common: &Common, options: Sagas) -> anyhow::Result<Report> {

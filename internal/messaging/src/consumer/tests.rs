@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use super::batches::Batches;
 use super::inbox::Inbox;
 use super::{BatchHandler, Committed, Failure, Offsets, Received, Turns};
-use crate::envelope::Headers;
+use crate::headers::Headers;
 
 /// What a handler was asked, in order: offsets of a batch, or of a record to park.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -480,8 +480,7 @@ impl<'e> Batch<'e> {
             let (live, records) = self.started(start, anchor);
             fresh.push((live, records, process, start));
         }
-        let changes: Vec<HeadChange<'_>> =
-            fresh.iter().map(|(live, ..)| live.change()).collect();
+        let changes: Vec<HeadChange<'_>> = fresh.iter().map(|(live, ..)| live.change()).collect();
         let names = fresh.iter().map(|(live, ..)| live.plan.plan.name());
         let names: Vec<&str> = names.collect();
         let history = fresh.iter().flat_map(|(live, ..)| &live.history);
@@ -810,8 +809,7 @@ fn send(
         Direction::Forward => codec.action.as_ref(),
         Direction::Backward => codec.compensation.as_ref(),
     };
-    let unknown =
-        || EncodeError::UnknownMessage(format!("{} of {}", command.direction, step.name));
+    let unknown = || EncodeError::UnknownMessage(format!("{} of {}", command.direction, step.name));
     let message = message.ok_or_else(unknown)?;
     let topic = codec.topic.ok_or_else(unknown)?;
     // sent again byte for byte, whatever release builds commands by then

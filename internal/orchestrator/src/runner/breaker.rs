@@ -367,7 +367,11 @@ pub(crate) async fn step(engine: &Engine) -> Result<Keeping, Error> {
         }
     }
     let is_kept = rows.iter().any(|row| row.is_open || row.holds);
-    Ok(if is_kept { Keeping::Some } else { Keeping::None })
+    Ok(if is_kept {
+        Keeping::Some
+    } else {
+        Keeping::None
+    })
 }
 
 async fn release(engine: &Engine, freed: Vec<SagaId>, trial: Option<Breaker>) -> Result<(), Error> {

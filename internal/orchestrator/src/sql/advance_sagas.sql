@@ -1,5 +1,5 @@
 -- Heads under the version that they had, with their rows of history; those that won are told. The
--- version is the fence: a stale writer changes no head, and is rolled back with its history.
+-- version is the fence: a stale writer changes nothing.
 WITH moved AS (
   UPDATE saga s
      SET plan_id = n.plan_id, version = n.version, state = n.state, body = n.body,
@@ -18,5 +18,6 @@ WITH moved AS (
   SELECT h.id, h.version, now(), h.kind, h.body, h.payloads
     FROM unnest($15::uuid[], $16::bigint[], $17::smallint[], $18::bytea[], $19::bytea[])
       AS h(id, version, kind, body, payloads)
+   WHERE (h.id IN (SELECT moved.id FROM moved)) IS TRUE -- no join: looked up in a hash, in any plan
 )
 SELECT id FROM moved

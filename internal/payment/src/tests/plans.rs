@@ -31,10 +31,10 @@ async fn sell(db: &Db, count: usize, size: usize) {
     }
 }
 
-/// Every statement finds its rows by an index, and what is updated stays on its page.
+/// Every statement finds its rows by an index, and a balance changes where it stands.
 #[tokio::test]
 #[expect(clippy::disallowed_methods, reason = "no query data for tests")]
-async fn no_table_that_grows_is_read_whole_and_updates_are_hot() {
+async fn no_table_that_grows_is_read_whole_and_wallets_stay_on_their_page() {
     let database = test_database(Area::Payment).await;
     let db = database.db().await;
     let wallets = ["alice", "bob"].map(|user| (user.parse().unwrap(), 1_000_000));
@@ -55,9 +55,7 @@ async fn no_table_that_grows_is_read_whole_and_updates_are_hot() {
                 .unwrap();
         }
     }
-    for table in ["wallet", "payment"] {
-        let used = before[table];
-        let mostly_hot = used.updates > 0 && used.hot * 10 >= used.updates * 9;
-        assert!(mostly_hot, "{table}: {used:?}");
-    }
+    let used = before["wallet"];
+    let mostly_hot = used.updates > 0 && used.hot * 10 >= used.updates * 9;
+    assert!(mostly_hot, "{used:?}");
 }

@@ -72,10 +72,7 @@ impl<P: Publisher> Run<'_, P> {
                     self.poll.read(!page.is_empty());
                 }
                 let empty = page.take_empty();
-                if page.is_empty()
-                    && self.to_vacuum >= VACUUM_AFTER
-                    && self.vacuuming.is_due()
-                {
+                if page.is_empty() && self.to_vacuum >= VACUUM_AFTER && self.vacuuming.is_due() {
                     self.start_vacuum();
                 }
                 if !page.is_empty() {

@@ -193,7 +193,10 @@ async fn settle(db: &Db, reports: &[Report]) -> Result<(), Error> {
     if let (Some(report), None) = (acked().next(), acked().nth(1)) {
         return store::delete(db, &report.acked_lanes, &report.acked).await;
     }
-    let lanes: Vec<i16> = acked().flat_map(|report| &report.acked_lanes).copied().collect();
+    let lanes: Vec<i16> = acked()
+        .flat_map(|report| &report.acked_lanes)
+        .copied()
+        .collect();
     let ids: Vec<i64> = acked().flat_map(|report| &report.acked).copied().collect();
     if !ids.is_empty() {
         store::delete(db, &lanes, &ids).await?;

@@ -85,9 +85,7 @@ async fn cursors_of_another_server_or_of_the_future_are_refused() {
     )
     .await;
     let mut relay = RunningRelay::start(log(), vec![stack.source()], stack.producer());
-    relay
-        .until("it refuses", |status| !status.database)
-        .await;
+    relay.until("it refuses", |status| !status.database).await;
     assert_eq!(relay.status[0].borrow().lanes, 0);
     // a new base, once somebody has looked
     to_log(&stack.db).await.unwrap();
@@ -99,9 +97,7 @@ async fn cursors_of_another_server_or_of_the_future_are_refused() {
     )
     .await;
     let mut relay = RunningRelay::start(log(), vec![stack.source()], stack.producer());
-    relay
-        .until("it refuses", |status| !status.database)
-        .await;
+    relay.until("it refuses", |status| !status.database).await;
     relay.stop().await;
     stack.end().await;
 }
@@ -110,9 +106,7 @@ async fn cursors_of_another_server_or_of_the_future_are_refused() {
 async fn a_relay_in_log_mode_refuses_a_queue() {
     let stack = Stack::start(1).await;
     let mut relay = RunningRelay::start(log(), vec![stack.source()], stack.producer());
-    relay
-        .until("it refuses", |status| !status.database)
-        .await;
+    relay.until("it refuses", |status| !status.database).await;
     tokio::time::timeout(LIMIT, relay.stop()).await.unwrap();
     stack.end().await;
 }

@@ -12,7 +12,7 @@ use palinode_values::Clock;
 use rustix::process::Signal;
 use tokio_util::sync::CancellationToken;
 
-use crate::stack::{LIMIT, Stack, quick};
+use crate::stack::{LIMIT, Stack, count, quick};
 use crate::writers::Writers;
 
 const URL: &str = "PALINODE_TEST_RELAY_URL";
@@ -64,17 +64,21 @@ fn spawn(stack: &Stack) -> Child {
         .env(URL, &stack.database.url)
         .env(BROKER, &stack.kafka.bootstrap)
         .env(PREFIX, &stack.kafka.prefix)
-        .env(MODE, if stack.mode == Mode::Log { "log" } else { "queue" })
+        .env(
+            MODE,
+            if stack.mode == Mode::Log {
+                "log"
+            } else {
+                "queue"
+            },
+        )
         .stdout(Stdio::null())
         .stderr(Stdio::null());
     Child::spawn("relay", command, Signal::KILL).unwrap()
 }
 
-/// Lanes that somebody has taken, and the sum of epochs: it rises with each taking.
-async fn epochs(stack: &Stack) -> i64 {
-    let epochs = sqlx::query_scalar!(r#"SELECT sum(epoch)::bigint AS "sum!" FROM outbox_lane"#);
-    epochs.fetch_one(stack.db.pool()).await.unwrap()
-}
+/// Rises by one with each lane that is taken.
+const TAKEN: &str = "SELECT sum(epoch)::bigint FROM outbox_lane";
 
 async fn killed_again_and_again(mode: Mode) {
     let mut stack = Stack::in_mode(mode, 2).await;
@@ -102,12 +106,10 @@ async fn stopped_beyond_its_lease(mode: Mode) {
     let child = spawn(&stack);
     stack.see(20).await;
     child.signal(Signal::STOP);
-    let before = epochs(&stack).await;
+    let before = count(&stack.db, TAKEN).await;
     let mut relay = stack.relay();
-    relay
-        .until("it has all", |status| status.lanes == 64)
-        .await;
-    assert!(epochs(&stack).await >= before + 64);
+    relay.until("it has all", |status| status.lanes == 64).await;
+    assert!(count(&stack.db, TAKEN).await >= before + 64);
     // it wakes with pages in hand that are somebody else's by now
     child.signal(Signal::CONT);
     eventually(LIMIT, "both share", async || {

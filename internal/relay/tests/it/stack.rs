@@ -115,12 +115,15 @@ impl Stack {
         }
     }
 
-    pub(crate) fn relay(&self) -> RunningRelay {
-        let options = Options {
+    pub(crate) fn options(&self) -> Options {
+        Options {
             mode: self.mode,
             ..quick()
-        };
-        RunningRelay::start(options, vec![self.source()], self.producer())
+        }
+    }
+
+    pub(crate) fn relay(&self) -> RunningRelay {
+        RunningRelay::start(self.options(), vec![self.source()], self.producer())
     }
 
     /// Commits records of one key, in one transaction.
@@ -212,9 +215,9 @@ pub(crate) async fn outbox(kafka: &Kafka) -> (TestDatabase, Db) {
 
 #[expect(
     clippy::disallowed_methods,
-    reason = "the columns of log mode are in no migration"
+    reason = "statements with columns that only log mode has"
 )]
-async fn count(db: &Db, sql: &'static str) -> i64 {
+pub(crate) async fn count(db: &Db, sql: &'static str) -> i64 {
     let rows = sqlx::query_scalar(sql).fetch_one(db.pool());
     rows.await.unwrap()
 }

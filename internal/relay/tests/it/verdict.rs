@@ -5,6 +5,7 @@ use palinode_messaging::{Headers, Topic, lane_of};
 use palinode_relay::operate::{
     Parked, Record, Refusal, Verdict, decide, lanes, list, set_paused, show, status,
 };
+use palinode_relay::{Mode, Options};
 use palinode_testkit::eventually;
 
 use crate::scripted::{Faults, Scripted};
@@ -22,7 +23,11 @@ impl Stack {
                 ..Faults::default()
             }),
         };
-        RunningRelay::start(quick(), vec![self.source()], scripted)
+        let options = Options {
+            mode: self.mode,
+            ..quick()
+        };
+        RunningRelay::start(options, vec![self.source()], scripted)
     }
 
     async fn parked(&self) -> Vec<Parked> {
@@ -197,6 +202,39 @@ async fn a_skip_drops_one_record_and_lets_those_behind_it_go() {
     stack.see_until("later").await;
     assert_eq!(stack.bodies_of("k"), ["first", "last", "wanted", "later"]);
     assert_eq!(stack.bodies_of("still"), ["first"]);
+    relay.stop().await;
+    stack.end().await;
+}
+
+#[tokio::test]
+async fn in_a_log_too_a_replay_keeps_the_order_and_the_status_counts_what_is_left() {
+    let mut stack = Stack::in_mode(Mode::Log, 1).await;
+    stack.write("other", &[b"x", b"x"]).await;
+    let waiting = status(&stack.db).await.unwrap();
+    assert_eq!(waiting.pending.rows, 2);
+    assert!(waiting.oldest_s.is_some());
+    let relay = stack.strict_relay();
+    let bad = stack.park_one("k").await;
+    stack.drained().await;
+    // the rows are there, and published
+    let now = status(&stack.db).await.unwrap();
+    assert_eq!((now.pending.rows, now.oldest_s), (0, None));
+    assert!(now.pending.exact);
+    let heads = lanes(&stack.db).await.unwrap();
+    assert!(heads.iter().all(|lane| lane.head_id.is_none()));
+    relay.stop().await;
+
+    stack.decide(&bad, Verdict::Replay).await;
+    let relay = stack.relay();
+    for _ in 0..20 {
+        stack.write("k", &[b"later"]).await;
+    }
+    eventually(LIMIT, "nothing is parked", async || {
+        stack.parked().await.is_empty().then_some(())
+    })
+    .await;
+    stack.check().await;
+    assert_eq!(stack.bodies_of("k")[..3], ["first", "bad", "last"]);
     relay.stop().await;
     stack.end().await;
 }

@@ -255,66 +255,51 @@ impl Hand {
         Ok(())
     }
 
-    /// The orders. Each comes in a call of its own, and is a transaction.
+    /// The orders of calls that came together.
     async fn place(&mut self, batch: &Batch) -> anyhow::Result<()> {
-        let (sample, lanes, one) = (
-            Arc::clone(&self.sample),
-            self.lanes.clone(),
-            &mut self.order,
-        );
+        let (sample, one, count) = (Arc::clone(&self.sample), &mut self.order, batch.len());
         let records = records(&sample, "order", 0)?;
-        let result = result(&sample, "order", "open-order")?;
-        let now = self.clock.now();
-        for n in 0..batch.len() {
-            let order = batch.orders[n];
-            one.begin().await?;
-            let query = sqlx::query(sql::CLAIM_KEY)
-                .bind(&batch.users[n])
-                .bind(order.to_string())
-                .bind([7_u8; 32].as_slice())
-                .bind(order);
-            one.run("claim_key", query, 1).await?;
-            let query = sqlx::query(sql::OFFERS).bind(&batch.skus[n..=n]);
-            one.run("offers", query, 1).await?;
-            let query = sqlx::query(sql::INSERT_ORDER)
-                .bind(order)
-                .bind(&batch.users[n])
-                .bind(batch.sagas[n])
-                .bind(TOTAL)
-                .bind("EUR")
-                .bind("Ada Demo")
-                .bind("Hauptstr. 1")
-                .bind("10115")
-                .bind("Berlin")
-                .bind("DE")
-                .bind("wallet")
-                .bind(None::<String>)
-                .bind(now)
-                .bind(now)
-                .bind(&sample.traceparent);
-            one.run("insert_order", query, 1).await?;
-            let query = sqlx::query(sql::INSERT_LINES)
-                .bind(order)
-                .bind(&batch.skus[n..=n])
-                .bind(&batch.skus[n..=n])
-                .bind([1_i32].as_slice())
-                .bind([TOTAL].as_slice());
-            one.run("insert_lines", query, 1).await?;
-            let query = sqlx::query(sql::OPENED)
-                .bind(&batch.sagas[n..=n])
-                .bind("open-order")
-                .bind(result);
-            one.run("opened", query, 1).await?;
-            append(
-                one,
-                &lanes[n % lanes.len()..][..1],
-                &batch.sagas[n..=n],
-                records,
-            )
-            .await?;
-            one.commit().await?;
-        }
-        relay(one, &lanes, batch.len() * records.len()).await
+        let keys: Vec<String> = batch.orders.iter().map(Uuid::to_string).collect();
+        let skus: Vec<&str> = sums(&batch.skus).into_keys().collect();
+        let at: Vec<i32> = (1..).take(count).collect();
+        one.begin().await?;
+        let query = sqlx::query(sql::ORDER_CLAIM)
+            .bind(&batch.users)
+            .bind(keys)
+            .bind(vec![[7_u8; 32].as_slice(); count])
+            .bind(&batch.orders)
+            .bind(&skus);
+        one.run("claim", query, count + skus.len()).await?;
+        let query = sqlx::query(sql::ORDER_INSERT)
+            .bind(&batch.orders)
+            .bind(&batch.users)
+            .bind(&batch.sagas)
+            .bind(vec![TOTAL; count])
+            .bind(vec!["EUR"; count])
+            .bind(vec!["Ada"; count])
+            .bind(vec!["Hauptstr. 1"; count])
+            .bind(vec!["10115"; count])
+            .bind(vec!["Berlin"; count])
+            .bind(vec!["DE"; count])
+            .bind(vec!["wallet"; count])
+            .bind(vec![None::<&str>; count])
+            .bind(self.clock.now())
+            .bind(vec![sample.traceparent.as_deref(); count])
+            .bind(&at)
+            .bind(&batch.skus)
+            .bind(&batch.skus)
+            .bind(vec![1_i32; count])
+            .bind(vec![TOTAL; count])
+            .bind(&at);
+        one.run("insert", query, count).await?;
+        let query = sqlx::query(sql::OPENED)
+            .bind(&batch.sagas)
+            .bind("open-order")
+            .bind(result(&sample, "order", "open-order")?);
+        one.run("opened", query, count).await?;
+        append(one, &self.lanes, &batch.sagas, records).await?;
+        one.commit().await?;
+        relay(one, &self.lanes, count * records.len()).await
     }
 
     async fn start(&mut self, batch: &Batch, stage: &Stage) -> anyhow::Result<()> {
@@ -531,7 +516,7 @@ impl Hand {
             .bind(&batch.sagas)
             .bind(vec!["arranged"; count])
             .bind(vec!["Elbe Kurier"; count])
-            .bind(vec!["Ada Demo"; count])
+            .bind(vec!["Ada"; count])
             .bind(vec!["Hauptstr. 1"; count])
             .bind(vec!["10115"; count])
             .bind(vec!["Berlin"; count])
@@ -550,17 +535,14 @@ impl Hand {
         let (sample, one, count) = (Arc::clone(&self.sample), &mut self.order, batch.len());
         let records = records(&sample, "order", 1)?;
         guard(one, batch, "confirm-order", &sample).await?;
-        let query = sqlx::query(sql::LOCK_ORDERS).bind(&batch.orders);
-        one.run("lock_orders", query, count).await?;
-        let query = sqlx::query(sql::DECIDE_ORDERS)
+        let query = sqlx::query(sql::ORDER_DECIDE)
             .bind(&batch.orders)
-            .bind(vec!["pending"; count])
             .bind(vec!["confirmed"; count])
-            .bind(vec![None::<String>; count])
-            .bind(vec![None::<String>; count])
+            .bind(vec![None::<&str>; count])
+            .bind(vec![None::<&str>; count])
             .bind(&batch.payments)
             .bind(&batch.shipments);
-        one.run("decide_orders", query, count).await?;
+        one.run("decide", query, count).await?;
         append(one, &self.lanes, &batch.sagas, records).await?;
         one.commit().await?;
         relay(one, &self.lanes, count * records.len()).await

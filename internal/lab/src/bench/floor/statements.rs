@@ -15,6 +15,9 @@ file!(INSERT_SAGAS = "orchestrator" / "insert_sagas");
 file!(ADVANCE_SAGAS = "orchestrator" / "advance_sagas");
 file!(GUARD_INSERT = "participant" / "guard_insert");
 file!(OPENED = "participant" / "opened");
+file!(ORDER_CLAIM = "order" / "claim");
+file!(ORDER_INSERT = "order" / "insert");
+file!(ORDER_DECIDE = "order" / "decide");
 file!(INVENTORY_LOCK = "inventory" / "lock");
 file!(INVENTORY_WRITE = "inventory" / "write");
 file!(PAYMENT_LOCK = "payment" / "lock");
@@ -31,29 +34,3 @@ pub(super) const APPEND: &str =
                 WITH ORDINALITY AS r(lane, topic, event_id, key, traceparent, tracestate,
                                      baggage, headers, payload, ord)
           ORDER BY r.ord";
-pub(super) const CLAIM_KEY: &str =
-    "INSERT INTO idempotency_key (user_id, key, fingerprint, order_id)
-         VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING";
-pub(super) const OFFERS: &str =
-    "SELECT sku, name, price_minor, currency FROM offer WHERE sku = ANY($1)";
-pub(super) const INSERT_ORDER: &str =
-    "INSERT INTO orders (id, user_id, saga_id, status, total_minor, currency, address_name,
-                             street, postal_code, city, country, method, card_token,
-                             created_at, updated_at, traceparent)
-         VALUES ($1, $2, $3, 'pending', $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)";
-pub(super) const INSERT_LINES: &str =
-    "INSERT INTO order_line (order_id, line, sku, name, quantity, price_minor)
-         SELECT $1, n.line, n.sku, n.name, n.quantity, n.price_minor
-           FROM unnest($2::text[], $3::text[], $4::int[], $5::bigint[])
-                WITH ORDINALITY AS n(sku, name, quantity, price_minor, line)";
-pub(super) const LOCK_ORDERS: &str =
-    "SELECT id, user_id, status, reason, reason_detail, payment_id, shipment_id,
-                cancellation_id
-           FROM orders WHERE id = ANY($1) ORDER BY id FOR UPDATE";
-pub(super) const DECIDE_ORDERS: &str = "UPDATE orders o
-            SET status = n.status, reason = n.reason, reason_detail = n.detail,
-                payment_id = n.payment_id, shipment_id = n.shipment_id, updated_at = now()
-           FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::uuid[],
-                       $7::uuid[])
-             AS n(id, was, status, reason, detail, payment_id, shipment_id)
-          WHERE o.id = n.id AND o.status = n.was";

@@ -124,7 +124,10 @@ fn what_cannot_be_read_is_no_command() {
     input.body.truncate(input.body.len() - 1);
     cut.add(&INPUT.into(), input);
     let unreadable = reserve.encode(&cut, None).unwrap_err();
-    assert!(matches!(unreadable, EncodeError::Unreadable { .. }), "{unreadable}");
+    assert!(
+        matches!(unreadable, EncodeError::Unreadable { .. }),
+        "{unreadable}"
+    );
 }
 
 #[test]

@@ -91,10 +91,11 @@ async fn a_remembered_saga_goes_on_like_one_that_is_read() {
 /// Waits until no transaction of the cluster, whoever's, still needs what was replaced so far.
 async fn everybody_sees(world: &World) {
     let pool = world.engine.db.pool();
-    let next: i64 = sqlx::query_scalar("SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint")
-        .fetch_one(pool)
-        .await
-        .unwrap();
+    let next: i64 =
+        sqlx::query_scalar("SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint")
+            .fetch_one(pool)
+            .await
+            .unwrap();
     eventually(Duration::from_secs(60), "all see it", async || {
         let oldest: i64 =
             sqlx::query_scalar("SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint")
@@ -139,7 +140,10 @@ async fn every_change_of_a_head_but_its_last_leaves_the_indexes_alone() {
     });
     let (updated, hot) = counted.await;
     let before_the_last = updated - 200;
-    assert!(hot * 100 >= before_the_last * 90, "{hot} of {before_the_last}");
+    assert!(
+        hot * 100 >= before_the_last * 90,
+        "{hot} of {before_the_last}"
+    );
 }
 
 #[tokio::test]
@@ -162,7 +166,8 @@ async fn hot_statements_use_their_indexes_before_and_after_the_first_analyze() {
         if analyzed {
             world.run("ANALYZE").await;
         }
-        for ((name, sql), fixed) in statements().flat_map(|one| [(one.clone(), false), (one, true)]) {
+        for ((name, sql), fixed) in statements().flat_map(|one| [(one.clone(), false), (one, true)])
+        {
             let plan = plan(&mut connection, &sql, fixed).await;
             for table in ["saga", "saga_key", "saga_history_default"] {
                 let scan = format!("Seq Scan on {table} ");
@@ -204,7 +209,11 @@ async fn plan(connection: &mut PgConnection, sql: &str, fixed: bool) -> Vec<Stri
         let rows = sqlx::query_scalar(sql).fetch_all(&mut *connection);
         rows.await.unwrap()
     };
-    let (mode, off) = if fixed { ("generic", "off") } else { ("custom", "on") };
+    let (mode, off) = if fixed {
+        ("generic", "off")
+    } else {
+        ("custom", "on")
+    };
     run(format!("SET plan_cache_mode = force_{mode}_plan")).await;
     for way in ["seqscan", "hashjoin", "mergejoin"] {
         run(format!("SET enable_{way} = {off}")).await;

@@ -105,7 +105,10 @@ async fn an_archived_saga_is_found_and_its_key_stays_taken() {
     assert_eq!(states.len(), 3);
 
     // its key is another saga's for nobody, and its start a repetition
-    let (found, _) = read::by_key(db, "place-order", "o-1").await.unwrap().unwrap();
+    let (found, _) = read::by_key(db, "place-order", "o-1")
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(found, ended);
     let mut again = world.start_of("place-order", "o-1");
     let second = again.clone();
@@ -126,7 +129,11 @@ async fn what_is_kept_no_longer_frees_its_key() {
     let open = world.started_days_ago(40, "o-2").await;
     world.end(old).await;
     retention::step(&world.engine).await.unwrap();
-    let key = async |key| read::by_key(&world.engine.db, "place-order", key).await.unwrap();
+    let key = async |key| {
+        read::by_key(&world.engine.db, "place-order", key)
+            .await
+            .unwrap()
+    };
     assert!(key("o-1").await.is_none());
     assert_eq!(key("o-2").await.unwrap().0, open);
 }

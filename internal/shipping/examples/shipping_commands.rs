@@ -1,5 +1,5 @@
 //! What commands of shipping cost, by the size of the batch:
-//! `cargo run --release -p palinode-shipping --example commands`.
+//! `cargo run --release -p palinode-shipping --example shipping_commands`.
 #![expect(clippy::print_stdout, reason = "an example shows what it found")]
 
 use palinode_db::Area;

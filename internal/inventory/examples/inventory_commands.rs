@@ -1,5 +1,5 @@
 //! What commands of inventory cost, by the size of the batch:
-//! `cargo run --release -p palinode-inventory --example commands`.
+//! `cargo run --release -p palinode-inventory --example inventory_commands`.
 #![expect(clippy::print_stdout, reason = "an example shows what it found")]
 
 use palinode_db::Area;

@@ -1,5 +1,5 @@
 //! What placing an order costs, by the number of calls at once:
-//! `cargo run --release -p palinode-order --example place`.
+//! `cargo run --release -p palinode-order --example place_orders`.
 #![expect(clippy::print_stdout, reason = "an example shows what it found")]
 
 use futures_util::StreamExt;

@@ -1,5 +1,5 @@
 //! What commands of payment cost, by the size of the batch:
-//! `cargo run --release -p palinode-payment --example commands`.
+//! `cargo run --release -p palinode-payment --example payment_commands`.
 #![expect(clippy::print_stdout, reason = "an example shows what it found")]
 
 use palinode_db::Area;
