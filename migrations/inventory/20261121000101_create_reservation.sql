@@ -9,7 +9,7 @@ CREATE TABLE reservation (
   created_at timestamptz NOT NULL DEFAULT now(),
   updated_at timestamptz NOT NULL DEFAULT now(),
   CHECK (cardinality(skus) > 0 AND cardinality(skus) = cardinality(quantities))
-) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.05); -- each row is updated once, soon
+) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.1, autovacuum_analyze_scale_factor = 0.5, autovacuum_analyze_threshold = 20000); -- each row is updated once, soon
 COMMENT ON TABLE  reservation IS 'A hold on stock; a semantic lock that its saga ends by commit or release, never a timer';
 COMMENT ON COLUMN reservation.id IS 'UUIDv7; key of its events';
 COMMENT ON COLUMN reservation.order_id IS 'The order it is for: one reservation each';

@@ -46,7 +46,7 @@ CREATE TABLE orders (
   CONSTRAINT orders_confirmed_with_ids CHECK ((status IN ('confirmed', 'cancelling', 'cancelled')) = (payment_id IS NOT NULL AND shipment_id IS NOT NULL)),
   CONSTRAINT orders_cancelled_by_one CHECK (status NOT IN ('cancelling', 'cancelled') OR cancellation_id IS NOT NULL),
   CONSTRAINT orders_card_with_token CHECK ((method = 'card') = (card_token IS NOT NULL))
-) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.05);
+) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.1, autovacuum_analyze_scale_factor = 0.5, autovacuum_analyze_threshold = 20000);
 COMMENT ON TABLE  orders IS 'Orders; a saga decides each';
 COMMENT ON COLUMN orders.id IS 'UUIDv7; the business key of its saga';
 COMMENT ON COLUMN orders.user_id IS 'Who placed it';

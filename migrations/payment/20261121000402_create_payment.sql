@@ -20,7 +20,7 @@ CREATE TABLE payment (
   CONSTRAINT payment_declined_has_reason CHECK ((state = 'declined') = (reason IS NOT NULL)),
   CONSTRAINT payment_taken_has_reference CHECK (
     (processor_reference IS NOT NULL) = (method = 'card' AND state IN ('captured', 'refunding', 'refunded')))
-) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.05);
+) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.1, autovacuum_analyze_scale_factor = 0.5, autovacuum_analyze_threshold = 20000);
 COMMENT ON TABLE  payment IS 'Every change of state names the state it expects';
 COMMENT ON COLUMN payment.id IS 'UUIDv7; key of its events';
 COMMENT ON COLUMN payment.order_id IS 'What is paid; a refund finds the payment by it';

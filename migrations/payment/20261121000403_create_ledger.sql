@@ -10,7 +10,7 @@ CREATE TABLE ledger_entry (
   at           timestamptz NOT NULL DEFAULT now(),
   PRIMARY KEY (account, id), -- the entries of a wallet, in order
   CONSTRAINT ledger_entry_names_payment CHECK ((kind = 'credit') = (payment_id IS NULL))
-) WITH (autovacuum_vacuum_insert_scale_factor = 0.1);
+) WITH (autovacuum_vacuum_insert_scale_factor = 0.5, autovacuum_analyze_scale_factor = 0.5, autovacuum_analyze_threshold = 20000);
 COMMENT ON TABLE  ledger_entry IS 'The truth about money; wallets keep a balance beside it, the shop does not';
 COMMENT ON COLUMN ledger_entry.id IS 'UUIDv7';
 COMMENT ON COLUMN ledger_entry.transfer_id IS 'The transfer; its entries sum to zero in its currency';

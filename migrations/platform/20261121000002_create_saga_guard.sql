@@ -22,4 +22,5 @@ COMMENT ON COLUMN saga_guard.comp IS 'The compensation: none, pending, done, clo
 COMMENT ON COLUMN saga_guard.comp_result IS 'The reply that is replayed to duplicates of the compensation';
 COMMENT ON COLUMN saga_guard.pending_until IS 'When a pending answer is expected at the latest';
 COMMENT ON COLUMN saga_guard.updated_at IS 'When the row last changed';
-CREATE TABLE saga_guard_default PARTITION OF saga_guard DEFAULT WITH (fillfactor = 90, autovacuum_vacuum_scale_factor = 0.02);
+CREATE TABLE saga_guard_default PARTITION OF saga_guard DEFAULT
+  WITH (fillfactor = 90, autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_insert_threshold = -1, autovacuum_analyze_scale_factor = 0.5, autovacuum_analyze_threshold = 20000);

@@ -42,7 +42,8 @@ CREATE TABLE saga (
   tracestate   text,
   baggage      text,
   CONSTRAINT saga_has_a_wake_up CHECK (state NOT IN ('running', 'compensating') OR wake_at IS NOT NULL)
-) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 20000);
+) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 20000,
+        autovacuum_analyze_scale_factor = 0.5, autovacuum_analyze_threshold = 20000);
 COMMENT ON TABLE  saga IS 'Head rows: the state of each saga. A writer with a stale version loses';
 COMMENT ON COLUMN saga.id IS 'UUIDv7, drawn by the starter';
 COMMENT ON COLUMN saga.lane IS 'Hash of the id: timers are read by lane';
@@ -85,7 +86,8 @@ COMMENT ON COLUMN saga_history.at IS 'Database time of the transition';
 COMMENT ON COLUMN saga_history.kind IS 'The input: 1 start, 2 reply, 3 due, 4 verb, 5 breaker, 6 migration';
 COMMENT ON COLUMN saga_history.body IS 'Input, effects and state after it, JSON';
 COMMENT ON COLUMN saga_history.payloads IS 'Messages that came with the input or were first sent, each once, so that the head row stays small: protobuf, a list of slot (input; out/<step>; hand/<step>; cmd/<step>; undo/<step>), full name and bytes. A command is sent again byte for byte';
-CREATE TABLE saga_history_default PARTITION OF saga_history DEFAULT WITH (autovacuum_vacuum_insert_scale_factor = 0.1);
+CREATE TABLE saga_history_default PARTITION OF saga_history DEFAULT -- read by key alone, and dropped before it would be frozen
+  WITH (autovacuum_vacuum_insert_threshold = -1, autovacuum_analyze_scale_factor = 0.5, autovacuum_analyze_threshold = 20000);
 
 CREATE TABLE saga_key (
   plan_name    text NOT NULL,
@@ -117,7 +119,8 @@ COMMENT ON COLUMN saga_archive.saga_id IS 'The saga; the columns up to started_a
 COMMENT ON COLUMN saga_archive.traceparent IS 'Trace context of the saga''s anchor span';
 COMMENT ON COLUMN saga_archive.archived_at IS 'When it was put here';
 CREATE INDEX saga_archive_state ON saga_archive (state, saga_id) WHERE state <> 'completed'; -- lists of what went back
-CREATE TABLE saga_archive_default PARTITION OF saga_archive DEFAULT WITH (autovacuum_vacuum_insert_scale_factor = 0.1);
+CREATE TABLE saga_archive_default PARTITION OF saga_archive DEFAULT
+  WITH (autovacuum_vacuum_insert_threshold = -1, autovacuum_analyze_scale_factor = 0.5, autovacuum_analyze_threshold = 20000);
 
 CREATE TABLE archiving (
   only_row boolean  PRIMARY KEY DEFAULT true CHECK (only_row),

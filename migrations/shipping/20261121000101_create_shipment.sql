@@ -17,7 +17,7 @@ CREATE TABLE shipment (
   updated_at  timestamptz NOT NULL DEFAULT now(),
   CHECK (cardinality(skus) = cardinality(quantities)),
   CONSTRAINT shipment_recalled_by_a_saga CHECK ((state = 'recalled') = (recalled_by IS NOT NULL))
-) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.05);
+) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.1, autovacuum_analyze_scale_factor = 0.5, autovacuum_analyze_threshold = 20000);
 COMMENT ON TABLE  shipment IS 'A parcel that a carrier was booked for';
 COMMENT ON COLUMN shipment.id IS 'UUIDv7; key of its events';
 COMMENT ON COLUMN shipment.order_id IS 'The order it belongs to: one shipment each';

@@ -175,8 +175,8 @@ pub(crate) struct BenchArgs {
     /// Use this PostgreSQL server; databases `palinode_<area>` are made there, and dropped
     #[arg(long, value_name = "URL")]
     database_url: Option<String>,
-    /// Partitions of each topic on a real Kafka; divides 64. More than there are instances of a
-    /// service make batches smaller and bring nothing
+    /// Partitions of each topic on a real Kafka; divides 64 [default: 1, as there is one instance of
+    /// each service; `relay`: 8]
     #[arg(long, value_name = "N", value_parser = super::partitions)]
     partitions: Option<i32>,
     /// How long to measure [default: as the bench finds right]

@@ -269,14 +269,6 @@ async fn work(mut hand: Hand, batch: usize, done: Arc<Done>) -> anyhow::Result<H
 mod tests {
     use super::*;
 
-    /// It stands in the code of the outbox, not in a file of its own.
-    #[test]
-    fn records_are_appended_as_the_product_does() {
-        let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
-        let product = words(include_str!("../../../outbox/src/append.rs"));
-        assert!(product.contains(&words(statements::APPEND)));
-    }
-
     /// Holds the floor to the statements and the records of the product: each of its statements has
     /// to find, or to write, as many rows as the product's would.
     #[tokio::test(flavor = "multi_thread")]

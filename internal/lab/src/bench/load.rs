@@ -31,6 +31,8 @@ const UNDER_WAY_MAX: usize = 200_000;
 const STALL_LIMIT: Duration = Duration::from_secs(60);
 /// Calls that went wrong and are told.
 const TOLD_MAX: usize = 5;
+/// Calls that are made at once in a closed loop: the order service refuses more than it has room for.
+const CALLS_MAX: usize = 500;
 /// HTTP/2 connections to the order service.
 const CHANNELS: usize = 2;
 
@@ -320,7 +322,10 @@ impl Runner {
         (self.began, self.last_end) = (Instant::now(), Instant::now());
         while !(self.phase == Phase::Draining && self.is_drained()) {
             if let Pace::InFlight(most) = self.load.pace {
-                while self.phase < Phase::Draining && self.in_flight() < most as usize {
+                while self.phase < Phase::Draining
+                    && self.in_flight() < most as usize
+                    && self.calling < CALLS_MAX
+                {
                     calls.push(self.place(Instant::now()));
                 }
             }

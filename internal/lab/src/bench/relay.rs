@@ -32,6 +32,8 @@ use super::report::{Figures, Report};
 use super::site::{Common, Site};
 use crate::prepare::database_of;
 
+/// Partitions of the topic that is relayed to, on a real Kafka.
+const PARTITIONS: i32 = 8;
 const WRITERS: u64 = 8;
 const KEYS: u64 = 8_000;
 /// Records of one commit of the live phase: what a batch of a service has to say.
@@ -64,7 +66,11 @@ pub struct RelayBench {
 /// # Errors
 /// A server cannot be started, or breaks.
 pub async fn relay(common: &Common, options: RelayBench) -> anyhow::Result<Report> {
-    let mut site = Site::open(common).await?;
+    let common = Common {
+        partitions: common.partitions.or(Some(PARTITIONS)),
+        ..common.clone()
+    };
+    let mut site = Site::open(&common).await?;
     let db = Db::connect(&palinode_db::Options {
         url: database_of(&site.backing.database_url, Area::Order),
         service: "bench".to_owned(),

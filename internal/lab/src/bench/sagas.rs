@@ -12,7 +12,7 @@ use super::site::{Common, Site};
 use crate::stack::Tracing;
 
 /// Sagas under way in a closed loop, if nothing else is asked for.
-pub const IN_FLIGHT: u32 = 400;
+pub const IN_FLIGHT: u32 = 1_000;
 const SECONDS: u32 = 30;
 const WARM_UP_MAX: Duration = Duration::from_secs(10);
 

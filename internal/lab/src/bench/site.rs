@@ -15,6 +15,8 @@ use crate::invariants;
 use crate::prepare::migrate;
 use crate::stack::{Ports, Stack, StackOptions, Tracing};
 
+/// More partitions than instances make batches smaller and bring nothing.
+const PARTITIONS: i32 = 1;
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// Without any change for so long, nothing moves any more.
 const REST_LIMIT: Duration = Duration::from_secs(30);
@@ -26,7 +28,8 @@ pub struct Common {
     pub kafka: Option<String>,
     /// A PostgreSQL server that runs and has no database of ours; `None`: one of our own.
     pub database_url: Option<String>,
-    /// Partitions of each topic on a real Kafka; `None`: as `palinode migrate` makes them.
+    /// Partitions of each topic on a real Kafka; `None`: one, as there is one instance of each
+    /// service.
     pub partitions: Option<i32>,
     /// How long to measure; `None`: as the bench finds right.
     pub seconds: Option<u32>,
@@ -74,8 +77,8 @@ impl Site {
             progress: Progress::Stderr,
         })
         .await?;
-        if let (BrokerKind::Real, Some(partitions)) = (backing.kafka.broker, common.partitions) {
-            backing.partitions = partitions;
+        if backing.kafka.broker == BrokerKind::Real {
+            backing.partitions = common.partitions.unwrap_or(PARTITIONS);
         }
         let admin = with_database(&backing.database_url, "postgres");
         let mut postgres = PgConnection::connect(&admin)
