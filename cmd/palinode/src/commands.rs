@@ -19,8 +19,7 @@ use palinode_telemetry::{LogFormat, init_logs};
 use serde_json::json;
 
 use crate::line::{
-    self, At, Bulks, BulksCommand, Command, Demo, Dev, Lab, Migrate, Plan, Saga, Stack,
-    Start, Verb,
+    self, At, Bulks, BulksCommand, Command, Demo, Dev, Lab, Migrate, Plan, Saga, Stack, Start, Verb,
 };
 
 const PORT: u16 = 8080;

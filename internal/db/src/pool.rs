@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use palinode_values::{Clock, Timestamp};
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::PgPool;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
 use crate::Error;
 use crate::transaction::{Tx, Warm};

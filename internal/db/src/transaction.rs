@@ -66,10 +66,15 @@ impl Tx {
     }
 
     /// The connection, for statements of this transaction.
-    #[expect(clippy::missing_panics_doc, reason = "only a commit takes the connection")]
+    #[expect(
+        clippy::missing_panics_doc,
+        reason = "only a commit takes the connection"
+    )]
     pub fn conn(&mut self) -> &mut PgConnection {
         let connection = self.connection.as_mut();
-        &mut connection.expect("a transaction is used until its commit").inner
+        &mut connection
+            .expect("a transaction is used until its commit")
+            .inner
     }
 
     /// Makes the transaction durable.
@@ -85,10 +90,7 @@ impl Tx {
     }
 }
 
-async fn begin(
-    connection: &mut PgConnection,
-    statement: &'static str,
-) -> Result<(), sqlx::Error> {
+async fn begin(connection: &mut PgConnection, statement: &'static str) -> Result<(), sqlx::Error> {
     PgTransactionManager::begin(connection, Some(statement.into_sql_str())).await
 }
 

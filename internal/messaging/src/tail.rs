@@ -61,7 +61,9 @@ impl TopicTail {
                 let mut names = Vec::new();
                 while !stop.load(Ordering::Acquire) {
                     let read_on = match consumer.poll(POLL) {
-                        Some(Ok(message)) => sender.blocking_send(received(&message, &mut names)).is_ok(),
+                        Some(Ok(message)) => {
+                            sender.blocking_send(received(&message, &mut names)).is_ok()
+                        }
                         Some(Err(error)) => {
                             tracing::debug!(%error, "a tail goes on");
                             true

@@ -198,7 +198,6 @@ async fn points(
         let done = Arc::new(Done::default());
         let mut working = JoinSet::new();
         for hand in hands {
-            #[expect(clippy::disallowed_methods, reason = "it is joined below")]
             working.spawn(work(hand, batch as usize, Arc::clone(&done)));
         }
         let measured = measure(site, &done, length).await;

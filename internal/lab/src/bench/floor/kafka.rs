@@ -140,10 +140,6 @@ fn consume(consumer: &BaseConsumer, read: &Read) -> anyhow::Result<()> {
     Ok(())
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a bench measures the machine's time"
-)]
 fn produce(
     producer: &BaseProducer,
     partitions: i32,
@@ -223,10 +219,6 @@ fn send(
 }
 
 /// Waits until not more than `ahead` of the records are unread.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a bench measures the machine's time"
-)]
 fn wait(producer: &BaseProducer, read: &Read, sent: u64, ahead: u64) -> anyhow::Result<()> {
     let (mut before, mut moved) = (0, Instant::now());
     loop {
