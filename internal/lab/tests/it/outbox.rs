@@ -164,7 +164,6 @@ async fn what_a_consumer_parked_is_shown_as_json_and_handled_again() {
         answer: Some(Answer::Done(Done {
             output: Some(output),
         })),
-        ..StepReply::default()
     };
     // no headers of a saga: whoever gets it parks it
     let mut headers = Headers::default();
