@@ -25,6 +25,9 @@ pub struct Options {
     /// The longest pause between two looks at an outbox that nobody rings for. Shorter: less
     /// delay for writers in other processes, more statements.
     pub poll_pause_max: Duration,
+    /// Whether every writer of this process rings the doorbell after its commit. Then a look finds
+    /// all that there is, and looks without a ring are for the rows of other processes alone.
+    pub rung: bool,
     /// How long a page may stay without an acknowledgement before reading stops.
     pub stall_limit: Duration,
     /// How long a stop waits for the pages in flight.
@@ -38,6 +41,7 @@ impl Default for Options {
             lease_ttl: Duration::from_secs(10),
             page_rows: 5_000,
             poll_pause_max: Duration::from_millis(20),
+            rung: false,
             stall_limit: Duration::from_secs(5),
             stop_limit: Duration::from_secs(5),
         }

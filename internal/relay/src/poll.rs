@@ -4,6 +4,8 @@ use tokio::time::Instant;
 
 /// Pauses after the first, second … look that found nothing; doubled from there on.
 const PAUSES_MS: [u64; 5] = [1, 2, 5, 10, 20];
+/// Where they begin when writers ring: what nobody rang for is another process's.
+const RUNG_FROM: usize = 4;
 
 /// From the begin of one look to that of the next at the least: while there is much to do, a look
 /// finds more and costs the same. The first row after a silence does not wait for it.
@@ -21,10 +23,12 @@ pub(crate) struct Poll {
     rings: u64,
     rings_at_read: u64,
     pause_max: Duration,
+    /// Writers ring: a look that was not too early has seen what they wrote.
+    rung: bool,
 }
 
 impl Poll {
-    pub(crate) fn new(pause_max: Duration) -> Self {
+    pub(crate) fn new(pause_max: Duration, rung: bool) -> Self {
         Self {
             next: Instant::now(),
             last: Instant::now(),
@@ -32,6 +36,7 @@ impl Poll {
             rings: 0,
             rings_at_read: 0,
             pause_max,
+            rung,
         }
     }
 
@@ -62,12 +67,17 @@ impl Poll {
 
     /// A look has ended.
     pub(crate) fn read(&mut self, found: bool) {
-        if found || self.rings > self.rings_at_read {
+        if self.rings > self.rings_at_read || (found && !self.rung) {
             self.look_now();
-        } else {
-            self.next = Instant::now() + pause_after(self.empty).min(self.pause_max);
-            self.empty += 1;
+            return;
         }
+        if found {
+            self.empty = 0;
+        }
+        let first = if self.rung { RUNG_FROM } else { 0 };
+        let pause = pause_after(first + self.empty).min(self.pause_max);
+        self.next = Instant::now() + pause;
+        self.empty += 1;
     }
 }
 
@@ -97,7 +107,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn pauses_grow_to_their_limit() {
-        let mut poll = Poll::new(ms(60));
+        let mut poll = Poll::new(ms(60), false);
         let expected = [1, 2, 5, 10, 20, 40, 60, 60].map(ms);
         assert_eq!(pauses(&mut poll, 8), expected);
         poll.reading();
@@ -108,7 +118,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_doorbell_ends_a_pause() {
-        let mut poll = Poll::new(ms(60_000));
+        let mut poll = Poll::new(ms(60_000), false);
         pauses(&mut poll, 12);
         assert!(poll.next() > Instant::now() + ms(1_000));
         tokio::time::advance(ms(500)).await;
@@ -118,10 +128,24 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_ring_during_a_look_asks_for_another() {
-        let mut poll = Poll::new(ms(60));
+        let mut poll = Poll::new(ms(60), false);
         poll.reading();
         poll.ring(); // its row may be younger than the snapshot of the look
         poll.read(false);
+        assert_eq!(poll.next(), Instant::now() + GAP);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn where_writers_ring_a_look_that_found_something_is_enough() {
+        let mut poll = Poll::new(ms(60), true);
+        assert_eq!(pauses(&mut poll, 3), [20, 40, 60].map(ms));
+        poll.ring();
+        poll.reading();
+        poll.read(true);
+        assert_eq!(poll.next(), Instant::now() + ms(20));
+        poll.reading();
+        poll.ring(); // its row may be younger than the snapshot of the look
+        poll.read(true);
         assert_eq!(poll.next(), Instant::now() + GAP);
     }
 }

@@ -114,7 +114,7 @@ impl<P: Publisher> Worker<P> {
             lanes: Lanes::default(),
             living: 1,
             tasks: JoinSet::new(),
-            poll: Poll::new(self.options.poll_pause_max),
+            poll: Poll::new(self.options.poll_pause_max, self.options.rung),
             in_flight: BTreeMap::new(),
             read_deep: false,
             pages: 0,

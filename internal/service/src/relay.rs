@@ -95,6 +95,7 @@ pub(crate) fn spawn_for(context: &Context) -> anyhow::Result<()> {
         let options = palinode_relay::Options {
             mode,
             poll_pause_max: POLL_PAUSE_MAX,
+            rung: true,
             ..palinode_relay::Options::default()
         };
         let relay = Relay::new(options, vec![source], producer, tracer, clock);
