@@ -15,7 +15,7 @@ use crate::envelope::HeaderError;
 pub struct Headers(Vec<u8>);
 
 /// Names with a number, from 1 on. The numbers stand in databases: names are only ever appended.
-const NAMES: [&str; 26] = [
+const NAMES: [&str; 23] = [
     "ce_id",
     "ce_type",
     "ce_source",
@@ -39,9 +39,6 @@ const NAMES: [&str; 26] = [
     "saga-seq",
     "saga-deadline",
     "guard-pending",
-    "dlq-error",
-    "dlq-topic",
-    "dlq-at",
 ];
 
 /// Headers with a number for name and value, from [`FIXED_FROM`] on. Only ever appended.

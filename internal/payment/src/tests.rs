@@ -5,6 +5,4 @@ mod fixture;
 mod plans;
 mod requests;
 mod returns;
-#[path = "../../participant/tests/it/tables.rs"]
-mod tables;
 mod wallets;

@@ -5,6 +5,7 @@
 //! - [`commands`] sends commands to a participant under test.
 //! - [`kafka`] starts a real Apache Kafka from its published jars.
 //! - [`process`] runs a child process that ends with us.
+//! - [`tables`] tells how statements used the tables of a database.
 //! - [`eventually`] waits for a fact.
 //!
 //! Servers started here end with the process that started them, however it ends.
@@ -20,6 +21,7 @@ pub mod postgres;
 pub mod process;
 mod progress;
 mod scratch;
+pub mod tables;
 
 pub use eventually::eventually;
 pub use progress::{Progress, skipped};

@@ -6,5 +6,3 @@ mod plans;
 mod queue;
 mod requests;
 mod restock;
-#[path = "../../../participant/tests/it/tables.rs"]
-mod tables;

@@ -13,10 +13,8 @@ use super::load::{Length, Load, Outcome, Pace};
 use super::meter::Usage;
 use super::plot::Plot;
 use super::report::Report;
-use super::sagas::{Sagas, measure, set};
-use super::shop::Shop;
-use super::site::{Common, Site};
-use crate::stack::{Stack, Tracing};
+use super::sagas::{IN_FLIGHT, Sagas, Under, on_stack};
+use super::site::Common;
 
 /// Before the first is measured, everything is warm.
 const FIRST: u64 = 1_000;
@@ -38,40 +36,17 @@ pub struct Growth {
 /// # Errors
 /// The stack does not start or breaks down, or orders cannot be placed.
 pub async fn growth(common: &Common, options: Growth) -> anyhow::Result<Report> {
-    let mut site = Site::open(common).await?;
-    let measured = async {
-        let mut report = site.report("growth").await?;
-        let shop = Shop::open(&site.backing.database_url).await?;
-        let stack = site.stack(Tracing::Off).await?;
-        let load = options.sagas.load(common.length(SECONDS));
-        set(&mut report, &load);
+    let load = options.sagas.load(common.length(SECONDS));
+    let measured = async |under: &mut Under<'_>, report: &mut Report| {
         report.settings.put("to", options.to);
         report.settings.put("filled_by", "sagas that ran");
-        let stopping = stack.stopping();
-        let grown = tokio::select! {
-            grown = grow(&mut site, &shop, &stack, load, options.to, &mut report) => grown,
-            () = stopping.cancelled() => Err(anyhow::anyhow!("the stack broke down")),
-        };
-        let judged = match grown {
-            Ok(()) => site
-                .judge()
-                .await
-                .map(|found| report.violations.extend(found)),
-            Err(error) => Err(error),
-        };
-        stack.stop().await?;
-        judged?;
-        anyhow::Ok(report)
+        grow(under, load, options.to, report).await
     };
-    let report = measured.await;
-    site.close().await?;
-    report
+    on_stack("growth", common, load, measured).await
 }
 
 async fn grow(
-    site: &mut Site,
-    shop: &Shop,
-    stack: &Stack,
+    under: &mut Under<'_>,
     load: Load,
     to: u64,
     report: &mut Report,
@@ -82,18 +57,16 @@ async fn grow(
     for size in sizes.take_while(|size| *size <= to) {
         while ended < size {
             let filling = Load {
-                pace: Pace::InFlight(super::sagas::IN_FLIGHT),
+                pace: Pace::InFlight(IN_FLIGHT),
                 length: Length::Sagas((size - ended).min(LOAD_MAX)),
                 warm_up: Duration::ZERO,
                 ..load
             };
-            let running = filling.start(shop, stack, &site.backing.kafka)?;
-            let (outcome, _) = measure(site, running, &filling).await?;
+            let (outcome, _) = under.run(filling).await?;
             ended += take(&outcome, report)?;
         }
         let before = ended;
-        let running = load.start(shop, stack, &site.backing.kafka)?;
-        let (outcome, usage) = measure(site, running, &load).await?;
+        let (outcome, usage) = under.run(load).await?;
         ended += take(&outcome, report)?;
         points.push(Point {
             ended: before,

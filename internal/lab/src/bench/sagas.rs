@@ -9,7 +9,7 @@ use super::plot::Plot;
 use super::report::Report;
 use super::shop::{SKUS, Shop, USERS};
 use super::site::{Common, Site};
-use crate::stack::Tracing;
+use crate::stack::{Stack, Tracing};
 
 /// Sagas under way in a closed loop, if nothing else is asked for.
 pub const IN_FLIGHT: u32 = 1_000;
@@ -87,37 +87,64 @@ async fn throughput(
     options: Sagas,
     default_s: u32,
 ) -> anyhow::Result<Report> {
+    let load = options.load(common.length(default_s));
+    let measured = async |under: &mut Under<'_>, report: &mut Report| {
+        let (outcome, usage) = under.run(load).await?;
+        put(report, &outcome, &usage);
+        report.violations.extend(outcome.violations);
+        Ok(())
+    };
+    on_stack(bench, common, load, measured).await
+}
+
+/// A stack, and what loads on it need.
+pub(super) struct Under<'a> {
+    pub(super) site: &'a mut Site,
+    shop: &'a Shop,
+    stack: &'a Stack,
+}
+
+impl Under<'_> {
+    /// Sees a load through.
+    pub(super) async fn run(&mut self, load: Load) -> anyhow::Result<(Outcome, Usage)> {
+        let running = load.start(self.shop, self.stack, &self.site.backing.kafka)?;
+        measure(self.site, running, &load).await
+    }
+}
+
+/// A bench on a stack of its own, in this process: what `measured` does is judged by the invariants.
+pub(super) async fn on_stack(
+    bench: &'static str,
+    common: &Common,
+    load: Load,
+    measured: impl AsyncFnOnce(&mut Under<'_>, &mut Report) -> anyhow::Result<()>,
+) -> anyhow::Result<Report> {
     let mut site = Site::open(common).await?;
-    let measured = async {
+    let report = async {
         let mut report = site.report(bench).await?;
         let shop = Shop::open(&site.backing.database_url).await?;
         let stack = site.stack(Tracing::Off).await?;
-        let load = options.load(common.length(default_s));
         set(&mut report, &load);
         let stopping = stack.stopping();
-        let outcome = tokio::select! {
-            outcome = async {
-                let running = load.start(&shop, &stack, &site.backing.kafka)?;
-                measure(&mut site, running, &load).await
-            } => outcome,
+        let mut under = Under {
+            site: &mut site,
+            shop: &shop,
+            stack: &stack,
+        };
+        let done = tokio::select! {
+            done = measured(&mut under, &mut report) => done,
             () = stopping.cancelled() => Err(anyhow::anyhow!("the stack broke down")),
         };
-        let judged = match outcome {
-            Ok((outcome, usage)) => {
-                put(&mut report, &outcome, &usage);
-                report.violations.extend(outcome.violations.iter().cloned());
-                site.judge()
-                    .await
-                    .map(|found| report.violations.extend(found))
-            }
+        let judged = match done {
+            Ok(()) => site.judge().await,
             Err(error) => Err(error),
         };
         // why it broke down comes before that it did
         stack.stop().await?;
-        judged?;
+        report.violations.extend(judged?);
         anyhow::Ok(report)
     };
-    let report = measured.await;
+    let report = report.await;
     let closed = site.close().await;
     // what went wrong comes before that it could not be cleared away
     let report = report?;

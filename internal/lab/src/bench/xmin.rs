@@ -16,11 +16,9 @@ use tokio::time::Instant;
 
 use super::load::{Load, Outcome};
 use super::report::Report;
-use super::sagas::{Sagas, measure, set};
-use super::shop::Shop;
-use super::site::{Common, Site};
+use super::sagas::{Sagas, Under, on_stack};
+use super::site::Common;
 use crate::prepare::database_of;
-use crate::stack::{Stack, Tracing};
 
 const SECONDS: u32 = 60;
 /// The relay's own question, on all lanes.
@@ -34,45 +32,17 @@ const ROUNDS: usize = 21;
 /// # Errors
 /// The stack does not start or breaks down, or orders cannot be placed.
 pub async fn xmin(common: &Common, options: Sagas) -> anyhow::Result<Report> {
-    let mut site = Site::open(common).await?;
-    let measured = async {
-        let mut report = site.report("xmin").await?;
-        let shop = Shop::open(&site.backing.database_url).await?;
-        let stack = site.stack(Tracing::Off).await?;
-        let load = options.load(common.length(SECONDS));
-        set(&mut report, &load);
-        let stopping = stack.stopping();
-        let compared = tokio::select! {
-            compared = compare(&mut site, &shop, &stack, load, &mut report) => compared,
-            () = stopping.cancelled() => Err(anyhow::anyhow!("the stack broke down")),
-        };
-        let judged = match compared {
-            Ok(()) => site
-                .judge()
-                .await
-                .map(|found| report.violations.extend(found)),
-            Err(error) => Err(error),
-        };
-        stack.stop().await?;
-        judged?;
-        anyhow::Ok(report)
-    };
-    let report = measured.await;
-    site.close().await?;
-    report
+    let load = options.load(common.length(SECONDS));
+    let measured =
+        async |under: &mut Under<'_>, report: &mut Report| compare(under, load, report).await;
+    on_stack("xmin", common, load, measured).await
 }
 
-async fn compare(
-    site: &mut Site,
-    shop: &Shop,
-    stack: &Stack,
-    load: Load,
-    report: &mut Report,
-) -> anyhow::Result<()> {
-    let without = stretch(site, shop, stack, load, report).await?;
+async fn compare(under: &mut Under<'_>, load: Load, report: &mut Report) -> anyhow::Result<()> {
+    let without = stretch(under, load, report).await?;
     let began = Instant::now();
-    let held = Held::open(&site.backing.database_url).await?;
-    let with = stretch(site, shop, stack, load, report).await?;
+    let held = Held::open(&under.site.backing.database_url).await?;
+    let with = stretch(under, load, report).await?;
     report.settings.put("held_s", began.elapsed().as_secs());
     held.close().await?;
     let lost = 100.0 * (1.0 - with.0.per_s() / without.0.per_s().max(f64::EPSILON));
@@ -95,16 +65,13 @@ async fn compare(
 
 /// A load, and how the tables are at its end.
 async fn stretch(
-    site: &mut Site,
-    shop: &Shop,
-    stack: &Stack,
+    under: &mut Under<'_>,
     load: Load,
     report: &mut Report,
 ) -> anyhow::Result<(Outcome, Json)> {
-    let running = load.start(shop, stack, &site.backing.kafka)?;
-    let (outcome, _) = measure(site, running, &load).await?;
+    let (outcome, _) = under.run(load).await?;
     report.violations.extend(outcome.violations.iter().cloned());
-    Ok((outcome, tables(&site.backing.database_url).await?))
+    Ok((outcome, tables(&under.site.backing.database_url).await?))
 }
 
 /// Dead rows, and how long the relay's question takes on an outbox that is empty, or nearly so.

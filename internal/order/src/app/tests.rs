@@ -18,8 +18,6 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request as Rpc, Response, Status as RpcStatus};
 
 mod plans;
-#[path = "../../../participant/tests/it/tables.rs"]
-mod tables;
 
 use super::Desk;
 use super::cancel::{CancelError, cancel};

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use palinode_db::Area;
 use palinode_messaging::{
-    BatchHandler, Committed, Failure, InProcessBroker, Kafka, Received, Record, Topic,
+    BatchHandler, BrokerKind, Committed, Failure, InProcessBroker, Kafka, Received, Record, Topic,
 };
 use palinode_outbox::{Held, append, fill_topics};
 use palinode_service::{Config, Context, Opening, StartError, Tasks, build_relay, service};
@@ -115,7 +115,6 @@ async fn what_is_appended_reaches_a_consumer_by_the_relay_in_the_process() {
         .consume("order", &[events()], Listener(bodies))
         .unwrap();
     context.spawn_relay().unwrap();
-    assert_eq!(context.readiness.missing(), ["consumer order"]);
     tokio::time::timeout(LIMIT, context.readiness.ready())
         .await
         .unwrap();
@@ -128,6 +127,25 @@ async fn what_is_appended_reaches_a_consumer_by_the_relay_in_the_process() {
     }
     tasks.stop(LIMIT).await.unwrap();
     assert_eq!(*tasks.failed().borrow(), None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_is_not_ready_before_its_consumer_has_partitions() {
+    let nobody = Kafka {
+        bootstrap: "127.0.0.1:1".to_owned(),
+        prefix: "it".to_owned(),
+        broker: BrokerKind::InProcess,
+    };
+    let database = database(&nobody).await;
+    let tasks = Tasks::new();
+    let config = config(&[("PALINODE_DATABASE_URL", &database.url)], &nobody);
+    let context = open("order", config, &tasks).await.unwrap();
+    let (bodies, _heard) = mpsc::unbounded_channel();
+    context
+        .consume("order", &[events()], Listener(bodies))
+        .unwrap();
+    assert_eq!(context.readiness.missing(), ["consumer order"]);
+    tasks.stop(LIMIT).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

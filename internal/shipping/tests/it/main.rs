@@ -5,5 +5,3 @@ mod fixture;
 mod plans;
 mod recalls;
 mod shipments;
-#[path = "../../../participant/tests/it/tables.rs"]
-mod tables;

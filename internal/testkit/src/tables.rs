@@ -1,23 +1,59 @@
-//! How the tables of a database were used, by the server's own counters.
+//! How the tables of a database were used, by the server's own counters: whether a statement finds
+//! its rows by an index is seen from what it did, whatever plan it was given.
+#![expect(clippy::disallowed_methods, reason = "asks the server about itself")]
 
 use std::collections::BTreeMap;
 
+use crate::database::TestDatabase;
 use palinode_db::Db;
-use palinode_testkit::database::TestDatabase;
 
 /// What was done to a table so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Use {
+pub struct Use {
     /// How often it was read from one end to the other.
-    pub(crate) read_whole: i64,
-    pub(crate) updates: i64,
+    pub read_whole: i64,
+    /// Rows that were updated.
+    pub updates: i64,
     /// Of them, those that touched no index.
-    pub(crate) hot: i64,
+    pub hot: i64,
+}
+
+impl Use {
+    /// Whether there were updates, and nine in ten at least touched no index.
+    #[must_use]
+    pub fn is_mostly_hot(&self) -> bool {
+        self.updates > 0 && self.hot * 10 >= self.updates * 9
+    }
+}
+
+/// Does `work` on the database as it is, again on tables that were filled and never analysed, and
+/// again on analysed ones, each time on connections of its own. Returns how the tables were used.
+///
+/// # Panics
+/// A table was read whole that is not among the `small` ones.
+pub async fn in_every_state(
+    database: &TestDatabase,
+    small: &[&str],
+    work: impl AsyncFn(&Db),
+) -> BTreeMap<String, Use> {
+    let mut before = uses(database.db().await, database).await;
+    for state in ["as it was", "never analysed", "analysed"] {
+        let db = database.db().await;
+        work(&db).await;
+        let after = uses(db, database).await;
+        assert_eq!(read_whole(&before, &after, small), [""; 0], "{state}");
+        before = after;
+        if state == "never analysed" {
+            let mut connection = database.connect().await;
+            let analyzed = sqlx::query("ANALYZE").execute(&mut connection).await;
+            analyzed.expect("the tables are there");
+        }
+    }
+    before
 }
 
 /// Closes `db`, for a connection tells what it did at the latest when it ends; then asks.
-#[expect(clippy::disallowed_methods, reason = "no query data for tests")]
-pub(crate) async fn uses(db: Db, database: &TestDatabase) -> BTreeMap<String, Use> {
+async fn uses(db: Db, database: &TestDatabase) -> BTreeMap<String, Use> {
     db.close().await;
     let mut connection = database.connect().await;
     let ended = || {
@@ -49,7 +85,7 @@ pub(crate) async fn uses(db: Db, database: &TestDatabase) -> BTreeMap<String, Us
 }
 
 /// The tables that were read whole between the two, but for `small` ones.
-pub(crate) fn read_whole(
+fn read_whole(
     before: &BTreeMap<String, Use>,
     after: &BTreeMap<String, Use>,
     small: &[&str],
