@@ -8,12 +8,14 @@
 
 mod error;
 mod migrate;
+mod own;
 mod partition;
 mod pool;
 mod transaction;
 
 pub use error::Error;
 pub use migrate::{Area, MigrateError, migrate, require_current_schema};
+pub use own::Own;
 pub use partition::{Partitions, keep_partitions};
 pub use pool::{AsDbError, Db, Options};
 pub use transaction::Tx;

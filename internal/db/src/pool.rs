@@ -8,6 +8,7 @@ use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
 use crate::Error;
+use crate::own::Own;
 use crate::transaction::{Tx, Warm};
 
 /// How a service connects to its database.
@@ -17,7 +18,8 @@ pub struct Options {
     pub url: String,
     /// Shown in `pg_stat_activity` as `palinode-<service>`.
     pub service: String,
-    /// Connections at the most; more cost memory on the server, fewer make requests wait.
+    /// Connections at the most, half of them for transactions with fixed plans; more cost memory on
+    /// the server, fewer make requests wait. Those of [`Own`] are not counted.
     pub connections_max: u32,
 }
 
@@ -25,16 +27,24 @@ pub struct Options {
 #[derive(Debug, Clone)]
 pub struct Db {
     pool: PgPool,
+    /// Of connections with fixed plans.
+    fixed: PgPool,
+    /// Of the pool that transactions are begun on.
     warm: Arc<Warm>,
-    /// What a transaction begins with.
-    begin: &'static str,
+    warm_fixed: Arc<Warm>,
+    /// Transactions are begun with fixed plans.
+    is_fixed: bool,
 }
 
 /// Plans that are made once and fit a table of any size: each row by an index, whatever the planner
 /// believes of a table that is empty yet.
-const BEGIN_WITH_FIXED_PLANS: &str = "BEGIN; SET LOCAL plan_cache_mode = force_generic_plan; \
-     SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off; \
-     SET LOCAL enable_mergejoin = off";
+const FIXED_PLANS: [(&str, &str); 5] = [
+    ("plan_cache_mode", "force_generic_plan"),
+    ("enable_seqscan", "off"),
+    ("enable_bitmapscan", "off"),
+    ("enable_hashjoin", "off"),
+    ("enable_mergejoin", "off"),
+];
 
 /// How often a transaction is tried in conflict with others, in all.
 const ATTEMPTS_MAX: u32 = 5;
@@ -60,14 +70,23 @@ impl Db {
                 ("synchronous_commit", "on"),
                 ("TimeZone", "UTC"),
             ]);
-        let pool = PgPoolOptions::new()
-            .max_connections(options.connections_max)
-            .acquire_timeout(ACQUIRE_LIMIT)
-            .connect_with(connect)
-            .await?;
-        let warm = Arc::new(Warm::new(options.connections_max));
-        let begin = "BEGIN";
-        Ok(Self { pool, warm, begin })
+        let fixed = connect.clone().options(FIXED_PLANS);
+        let pool_of = |connections: u32| {
+            PgPoolOptions::new()
+                .max_connections(connections.max(1))
+                .acquire_timeout(ACQUIRE_LIMIT)
+        };
+        // a half each, and one at the least
+        let of_fixed = options.connections_max / 2;
+        let of_others = options.connections_max - of_fixed;
+        Ok(Self {
+            pool: pool_of(of_others).connect_with(connect).await?,
+            fixed: pool_of(of_fixed).connect_lazy_with(fixed),
+            // the others are for reads
+            warm: Arc::new(Warm::new(of_others / 2)),
+            warm_fixed: Arc::new(Warm::new(of_fixed)),
+            is_fixed: false,
+        })
     }
 
     /// The same database, whose transactions plan each statement once a connection instead of each
@@ -76,9 +95,15 @@ impl Db {
     #[must_use]
     pub fn with_fixed_plans(&self) -> Self {
         Self {
-            begin: BEGIN_WITH_FIXED_PLANS,
+            is_fixed: true,
             ..self.clone()
         }
+    }
+
+    /// A connection outside of the pool, for one task. Not counted in `connections_max`.
+    #[must_use]
+    pub fn own(&self) -> Own {
+        Own::new(self.fixed.connect_options())
     }
 
     /// Begins a transaction. Prefer [`Db::run_tx`], which tries again where that may help.
@@ -86,7 +111,11 @@ impl Db {
     /// # Errors
     /// `Unavailable`: no connection within five seconds.
     pub async fn begin(&self) -> Result<Tx, Error> {
-        Tx::begin(&self.pool, &self.warm, self.begin).await
+        if self.is_fixed {
+            Tx::begin(&self.fixed, &self.warm_fixed).await
+        } else {
+            Tx::begin(&self.pool, &self.warm).await
+        }
     }
 
     /// Runs `work` in a transaction named `name` and commits what it returns.
@@ -143,7 +172,9 @@ impl Db {
     /// Closes every connection, after what is running on them.
     pub async fn close(&self) {
         self.warm.close();
+        self.warm_fixed.close();
         self.pool.close().await;
+        self.fixed.close().await;
     }
 
     /// How far the machine's clock is ahead of the database's, for spans that mix both.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::PgTransactionManager;
-use sqlx::{PgConnection, PgPool, Postgres, SqlSafeStr};
+use sqlx::{PgConnection, PgPool, Postgres};
 use sqlx_core::transaction::TransactionManager;
 use tokio::time::timeout;
 
@@ -38,13 +38,9 @@ pub(crate) struct Warm {
 }
 
 impl Tx {
-    pub(crate) async fn begin(
-        pool: &PgPool,
-        warm: &Arc<Warm>,
-        statement: &'static str,
-    ) -> Result<Self, Error> {
+    pub(crate) async fn begin(pool: &PgPool, warm: &Arc<Warm>) -> Result<Self, Error> {
         while let Some(mut connection) = warm.take() {
-            let begun = timeout(ACQUIRE_LIMIT, begin(&mut connection.inner, statement)).await;
+            let begun = timeout(ACQUIRE_LIMIT, begin(&mut connection.inner)).await;
             if let Ok(Ok(())) = begun {
                 return Ok(Self::of(connection, warm));
             }
@@ -54,7 +50,7 @@ impl Tx {
             inner: pool.acquire().await?,
             taken_at: Instant::now(),
         };
-        begin(&mut connection.inner, statement).await?;
+        begin(&mut connection.inner).await?;
         Ok(Self::of(connection, warm))
     }
 
@@ -90,8 +86,8 @@ impl Tx {
     }
 }
 
-async fn begin(connection: &mut PgConnection, statement: &'static str) -> Result<(), sqlx::Error> {
-    PgTransactionManager::begin(connection, Some(statement.into_sql_str())).await
+async fn begin(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    PgTransactionManager::begin(connection, None).await
 }
 
 impl Drop for Tx {
@@ -104,11 +100,10 @@ impl Drop for Tx {
 }
 
 impl Warm {
-    /// Half of `connections_max` at the most: the others are for reads.
-    pub(crate) fn new(connections_max: u32) -> Self {
+    pub(crate) fn new(idle_max: u32) -> Self {
         Self {
             idle: Mutex::new(Some(Vec::new())),
-            idle_max: usize::try_from(connections_max / 2).unwrap_or_default(),
+            idle_max: usize::try_from(idle_max).unwrap_or_default(),
         }
     }
 

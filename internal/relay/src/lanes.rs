@@ -19,6 +19,9 @@ pub(crate) struct Lanes {
 /// being deleted.
 const READS_DEEP: usize = 3;
 
+/// Lanes that a small page may leave out at the most: their rows are passed over.
+const LEFT_OUT_MAX: usize = 16;
+
 /// A lane as it was when its rows were asked for.
 #[derive(Debug, Clone)]
 pub(crate) struct Asked {
@@ -31,9 +34,15 @@ pub(crate) struct Asked {
     /// Log mode: what was read of it.
     pub(crate) window: Option<Window>,
     parked: Arc<HashSet<(i16, Vec<u8>)>>,
+    published: Arc<HashSet<i64>>,
 }
 
 impl Asked {
+    /// Whether the row is in the log already, and only not deleted yet.
+    pub(crate) fn is_published(&self, id: i64) -> bool {
+        !self.published.is_empty() && self.published.contains(&id)
+    }
+
     /// Whether an earlier record of the topic and key is parked.
     pub(crate) fn is_blocked(&self, topic: i16, key: &[u8]) -> bool {
         // few lanes ever have parked keys: no copy of the key for the others
@@ -63,23 +72,37 @@ pub(crate) struct Lane {
     read_at: u64,
     /// Topic and key of records that are parked: later ones are parked behind them.
     parked: Arc<HashSet<(i16, Vec<u8>)>>,
+    /// Rows that Kafka has and that are still to be deleted, though the lane is not busy: every read
+    /// that began before they were gone passes them over.
+    published: Arc<HashSet<i64>>,
     /// Something was parked since the current lease round began.
     parked_in_round: bool,
 }
 
 impl Lane {
-    fn is_idle(&self) -> bool {
-        !self.busy && !self.paused && self.trust.holds()
+    fn may_be_read(&self) -> bool {
+        !self.busy && !self.paused && self.trust.holds() && !self.verdicts
     }
 
-    fn may_be_read(&self) -> bool {
-        self.is_idle() && !self.verdicts
+    /// Nothing of it is under way.
+    fn is_at_rest(&self) -> bool {
+        !self.busy && self.published.is_empty()
     }
 
     /// A record of the topic and key is parked.
     pub(crate) fn block(&mut self, topic: i16, key: Vec<u8>) {
         Arc::make_mut(&mut self.parked).insert((topic, key));
         self.parked_in_round = true;
+    }
+
+    /// The row is in the log, and is deleted later than the lane is read again.
+    pub(crate) fn publish(&mut self, id: i64) {
+        Arc::make_mut(&mut self.published).insert(id);
+    }
+
+    /// The row is deleted.
+    pub(crate) fn forget(&mut self, id: i64) {
+        Arc::make_mut(&mut self.published).remove(&id);
     }
 
     /// Log mode: it stands there now. A window that is open has more rows.
@@ -151,15 +174,29 @@ impl Lanes {
                 cursor: lane.cursor.clone(),
                 window: None,
                 parked: Arc::clone(&lane.parked),
+                published: Arc::clone(&lane.published),
             }
         });
         asked.collect()
     }
 
+    /// The lanes besides `asked`, if a look at the table as a whole costs less than one at each
+    /// lane: all are owned, and none has many rows.
+    pub(crate) fn left_out(&self, asked: &[Asked]) -> Option<Vec<i16>> {
+        let is_whole = self.owned.len() == usize::from(LANES)
+            && self.owned.len() - asked.len() <= LEFT_OUT_MAX
+            && !self.owned.values().any(|lane| lane.deep || lane.paused);
+        let is_asked = |number: &i16| asked.iter().any(|asked| asked.lane == *number);
+        let others = self.owned.keys().copied();
+        is_whole.then(|| others.filter(|number| !is_asked(number)).collect())
+    }
+
     /// A lane whose parked records are to be looked at, with its epoch.
     pub(crate) fn with_verdicts(&self) -> Option<(i16, i64)> {
         let mut lanes = self.owned.iter();
-        let (number, lane) = lanes.find(|(_, lane)| lane.verdicts && lane.is_idle())?;
+        let is_ready =
+            |lane: &Lane| lane.verdicts && lane.is_at_rest() && !lane.paused && lane.trust.holds();
+        let (number, lane) = lanes.find(|(_, lane)| is_ready(lane))?;
         Some((*number, lane.epoch))
     }
 
@@ -180,7 +217,7 @@ impl Lanes {
         let given: Vec<_> = self
             .owned
             .iter()
-            .filter(|(_, lane)| !lane.busy)
+            .filter(|(_, lane)| lane.is_at_rest())
             .map(|(number, lane)| (*number, lane.epoch))
             .take(excess)
             .collect();
@@ -229,6 +266,7 @@ impl Lanes {
                 cursor: None,
                 read_at: 0,
                 parked: Arc::default(),
+                published: Arc::default(),
                 parked_in_round: false,
             };
             self.owned.insert(lane, fresh);
@@ -383,6 +421,26 @@ mod tests {
         let asked = lanes.take_for_read(true);
         assert_eq!(asked.iter().map(|a| a.lane).collect::<Vec<_>>(), [5, 1]);
         assert!(lanes.has_idle(true) && !lanes.has_idle(false));
+    }
+
+    #[test]
+    fn the_table_is_looked_at_as_a_whole_while_no_lane_has_many_rows() {
+        let all: Vec<i16> = (0..64).collect();
+        let mut lanes = owning(&all);
+        for number in [3, 5] {
+            lanes.get_mut(number, 1).unwrap().busy = true;
+        }
+        let asked = lanes.take_for_read(false);
+        assert_eq!(lanes.left_out(&asked), Some(vec![3, 5]));
+        lanes.get_mut(5, 1).unwrap().deep = true;
+        assert_eq!(lanes.left_out(&asked), None);
+        lanes.get_mut(5, 1).unwrap().deep = false;
+        assert_eq!(lanes.left_out(&asked[..40]), None);
+        lanes.get_mut(5, 1).unwrap().paused = true;
+        assert_eq!(lanes.left_out(&asked), None);
+        let mut some = owning(&all[..63]);
+        let asked = some.take_for_read(false);
+        assert_eq!(some.left_out(&asked), None);
     }
 
     #[test]

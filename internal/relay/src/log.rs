@@ -142,25 +142,29 @@ pub(crate) async fn cursors(
 
 /// Reads a page: of windows that are open, or of what is new.
 pub(crate) async fn read(
-    db: &Db,
+    conn: &mut PgConnection,
     page: &mut Page,
     topics: &Topics,
     limit: usize,
     deep: bool,
 ) -> Result<(), Error> {
     if deep {
-        read_deep(db, page, topics, limit).await
+        read_deep(conn, page, topics, limit).await
     } else {
-        read_small(db, page, topics, limit).await
+        read_small(conn, page, topics, limit).await
     }
 }
 
 /// Reads what became visible in lanes whose window is not open, all of it up to `limit` rows; of
 /// lanes with more only that there is more. Lanes without a cursor are not read.
-async fn read_small(db: &Db, page: &mut Page, topics: &Topics, limit: usize) -> Result<(), Error> {
-    let mut connection = db.pool().acquire().await?;
+async fn read_small(
+    conn: &mut PgConnection,
+    page: &mut Page,
+    topics: &Topics,
+    limit: usize,
+) -> Result<(), Error> {
     let s2: String = sqlx::query_scalar("SELECT pg_current_snapshot()::text")
-        .fetch_one(&mut *connection)
+        .fetch_one(&mut *conn)
         .await?;
     let s2: Arc<str> = Arc::from(s2);
     let (lanes, s1): (Vec<i16>, Vec<String>) = starts(page.lanes());
@@ -171,7 +175,7 @@ async fn read_small(db: &Db, page: &mut Page, topics: &Topics, limit: usize) -> 
             .bind(&s1)
             .bind(&*s2)
             .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-            .fetch(&mut *connection);
+            .fetch(&mut *conn);
         // the rows of a lane come together
         let mut of_lane: Vec<Row> = Vec::new();
         loop {
@@ -195,7 +199,7 @@ async fn read_small(db: &Db, page: &mut Page, topics: &Topics, limit: usize) -> 
             }
         }
     }
-    let floors = floors(&mut connection, page.lanes(), &large).await?;
+    let floors = floors(conn, page.lanes(), &large).await?;
     for asked in page.lanes_mut() {
         let Some(cursor) = &asked.cursor else {
             continue;
@@ -236,7 +240,12 @@ fn starts<'a>(lanes: impl IntoIterator<Item = &'a Asked>) -> (Vec<i16>, Vec<Stri
 }
 
 /// Reads on in windows that are open, `limit` rows of each at the most.
-async fn read_deep(db: &Db, page: &mut Page, topics: &Topics, limit: usize) -> Result<(), Error> {
+async fn read_deep(
+    conn: &mut PgConnection,
+    page: &mut Page,
+    topics: &Topics,
+    limit: usize,
+) -> Result<(), Error> {
     let (mut lanes, mut s1, mut s2, mut last_ids) = (vec![], vec![], vec![], vec![]);
     for asked in page.lanes() {
         if let Some(cursor) = &asked.cursor
@@ -255,7 +264,7 @@ async fn read_deep(db: &Db, page: &mut Page, topics: &Topics, limit: usize) -> R
             .bind(&s2)
             .bind(&last_ids)
             .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-            .fetch(db.pool());
+            .fetch(conn);
         while let Some(row) = rows.try_next().await? {
             page.push(Row::from_row(&row)?, topics);
         }

@@ -14,6 +14,9 @@ use crate::store::Row;
 /// Why a record is parked that is itself without fault.
 const BEHIND: &str = "an earlier record of its topic and key is parked";
 
+/// Rows of a page that may be read again before they are deleted.
+const WAITING_MAX: usize = 64;
+
 /// Room for the headers that come from columns.
 const ADDED: usize = 320;
 
@@ -43,10 +46,14 @@ pub(crate) struct Page {
     park: Vec<Park>,
     /// Rows of a lane that mean that there may be more behind.
     limit: usize,
+    /// It ended at its limit over all lanes, in its last one: those after it were not looked at.
+    cut: bool,
     /// Rings of the doorbell before it was read.
     rings: u64,
     /// The dictionary lacks the topic of a row.
     unknown_topic: bool,
+    /// Rows that were published before.
+    passed_over: usize,
 }
 
 /// What has to be known of a record when its report comes.
@@ -81,6 +88,25 @@ pub(crate) struct Report {
     pub(crate) acked: Vec<i64>,
     pub(crate) park: Vec<Park>,
     pub(crate) rings: u64,
+    /// Its lanes do not wait for its rows to be deleted.
+    pub(crate) waits: bool,
+}
+
+impl Report {
+    /// The epoch of each lane.
+    pub(crate) fn epochs(&self) -> HashMap<i16, i64> {
+        let epochs = self.lanes.iter().map(|of| (of.lane, of.epoch));
+        epochs.collect()
+    }
+
+    /// Its lanes may be read again before its rows are deleted: they are few, and all of them are in
+    /// the log.
+    pub(crate) fn can_wait(&self) -> bool {
+        let is_plain = |lane: &LaneReport| {
+            !lane.suspect && !lane.unsent && !lane.deep && lane.cursor.is_none()
+        };
+        self.acked.len() <= WAITING_MAX && self.park.is_empty() && self.lanes.iter().all(is_plain)
+    }
 }
 
 /// What became of a lane's rows in a page.
@@ -110,9 +136,25 @@ impl Page {
             outgoing: Vec::new(),
             park: Vec::new(),
             limit,
+            cut: false,
             rings,
             unknown_topic: false,
+            passed_over: 0,
         }
+    }
+
+    /// Rows that were published before, and are about to be deleted.
+    pub(crate) fn passed_over(&self) -> usize {
+        self.passed_over
+    }
+
+    /// No more rows were read: its last lane may have more, and what follows has not been looked at.
+    pub(crate) fn cut(&mut self) {
+        self.cut = true;
+    }
+
+    pub(crate) fn is_cut(&self) -> bool {
+        self.cut
     }
 
     /// Takes the lanes out that had no rows.
@@ -174,6 +216,10 @@ impl Page {
             .binary_search_by_key(&row.lane, |asked| asked.lane);
         let place = found.expect("only rows of these lanes were asked for");
         let lane = &self.lanes[place];
+        if lane.is_published(row.id) {
+            self.passed_over += 1;
+            return;
+        }
         self.counts[place] += 1;
         if lane.careful && self.counts[place] > 1 {
             return;
@@ -232,6 +278,7 @@ impl Page {
         clock: &Clock,
     ) -> Report {
         let lanes = self.lanes.iter().zip(&self.counts);
+        let cut_in = self.lanes.last().filter(|_| self.cut).map(|last| last.lane);
         let mut report = Report {
             lanes: lanes
                 .map(|(asked, count)| LaneReport {
@@ -240,7 +287,9 @@ impl Page {
                     acked: false,
                     suspect: false,
                     unsent: false,
-                    deep: *count >= self.limit || (asked.careful && *count > 1),
+                    deep: *count >= self.limit
+                        || cut_in == Some(asked.lane)
+                        || (asked.careful && *count > 1),
                     cursor: None,
                 })
                 .collect(),
@@ -248,6 +297,7 @@ impl Page {
             acked: Vec::with_capacity(self.sent.len()),
             park: std::mem::take(&mut self.park),
             rings: self.rings,
+            waits: false,
         };
         let mut passed = Passed::of(&self.lanes, &report.park);
         if self.outgoing.is_empty() {

@@ -13,8 +13,8 @@ use crate::options::Options;
 use crate::publisher::Publisher;
 use crate::worker::Worker;
 
-/// Connections that the relay of one database uses: leases, pages, acknowledgements, and one for
-/// what is rare.
+/// Connections of its pool that the relay of one database uses: leases, and what is rare. Pages and
+/// acknowledgements have one each beside them.
 pub const CONNECTIONS: u32 = 4;
 
 /// A database with an outbox.

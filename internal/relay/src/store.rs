@@ -80,26 +80,42 @@ pub(crate) struct Taken {
 /// One statement is one snapshot: when a record of a key is visible, the earlier ones of that key
 /// are too, or are already deleted. Always from the head: a row that commits late has a small id.
 pub(crate) fn read_page<'a>(
-    db: &'a Db,
+    conn: &'a mut PgConnection,
     lanes: &'a [i16],
     limit: i64,
 ) -> impl Stream<Item = Result<Row, Error>> + 'a {
     sqlx::query_file_as!(Row, "src/sql/read_page.sql", lanes, limit)
-        .fetch(db.pool())
+        .fetch(conn)
+        .map_err(Error::from)
+}
+
+/// The rows of all lanes but `without`, at most `limit`, in order of lane and id: cheap when there
+/// are few, whatever the number of lanes. A lane with many rows keeps those after it waiting.
+pub(crate) fn read_small_page<'a>(
+    conn: &'a mut PgConnection,
+    without: &'a [i16],
+    limit: i64,
+) -> impl Stream<Item = Result<Row, Error>> + 'a {
+    sqlx::query_file_as!(Row, "src/sql/read_small_page.sql", without, limit)
+        .fetch(conn)
         .map_err(Error::from)
 }
 
 /// Deletes exactly these rows. No fence: they are in the log, whoever owns the lane by now.
-pub(crate) async fn delete(db: &Db, lanes: &[i16], ids: &[i64]) -> Result<(), Error> {
+pub(crate) async fn delete(
+    conn: &mut PgConnection,
+    lanes: &[i16],
+    ids: &[i64],
+) -> Result<(), Error> {
     sqlx::query_file!("src/sql/delete_acknowledged.sql", lanes, ids,)
-        .execute(db.pool())
+        .execute(conn)
         .await?;
     Ok(())
 }
 
 /// Moves rows to `outbox_parked`, each with its error.
 pub(crate) async fn park(
-    db: &Db,
+    conn: &mut PgConnection,
     lanes: &[i16],
     ids: &[i64],
     errors: &[String],
@@ -120,7 +136,7 @@ pub(crate) async fn park(
         errors,
         behind,
     )
-    .execute(db.pool())
+    .execute(conn)
     .await?;
     Ok(())
 }

@@ -2,12 +2,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use palinode_db::{Db, Error};
+use palinode_db::{Db, Error, Own};
 use palinode_messaging::Backoff;
 use palinode_outbox::{Doorbell, TopicRow};
 use palinode_telemetry::Tracer;
 use palinode_values::Clock;
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -31,6 +31,11 @@ use steps::within;
 
 /// Pages in flight at the most.
 const PAGES_MAX: usize = 16;
+
+/// How long rows of a few wait to be deleted together, and how many do: a relay that dies meanwhile
+/// is followed by one that publishes them again.
+const WAITING_LIMIT: Duration = Duration::from_millis(10);
+const WAITING_ROWS_MAX: usize = 256;
 
 /// Publishes the outbox of one database: leases lanes, reads pages, publishes them, deletes what
 /// was acknowledged. One task owns all of the state; what takes time runs beside it and comes back
@@ -76,14 +81,22 @@ struct Run<'a, P> {
     lanes: Lanes,
     living: usize,
     tasks: JoinSet<Event>,
+    /// Connections of the steps that are repeated all the time; each step runs once at a time.
+    read_on: Arc<Mutex<Own>>,
+    settle_on: Arc<Mutex<Own>>,
     poll: Poll,
     /// Pages in flight, and when they were sent.
     in_flight: BTreeMap<u64, Instant>,
     /// The last read was of deep lanes: the others are next.
     read_deep: bool,
     pages: u64,
-    /// Reports whose rows are still to be deleted or parked.
+    /// Reports whose rows are still to be deleted or parked. Their lanes are busy so long.
     reports: Vec<Report>,
+    /// The same of lanes that are not busy, and since when.
+    waiting: Vec<Report>,
+    waiting_since: Instant,
+    /// A read met so many rows that wait to be deleted that there may be others behind them.
+    hidden: bool,
     leasing: Step,
     reading: Step,
     settling: Step,
@@ -114,11 +127,16 @@ impl<P: Publisher> Worker<P> {
             lanes: Lanes::default(),
             living: 1,
             tasks: JoinSet::new(),
+            read_on: Arc::new(Mutex::new(self.db.own())),
+            settle_on: Arc::new(Mutex::new(self.db.own())),
             poll: Poll::new(self.options.poll_pause_max, self.options.rung),
             in_flight: BTreeMap::new(),
             read_deep: false,
             pages: 0,
             reports: Vec::new(),
+            waiting: Vec::new(),
+            waiting_since: Instant::now(),
+            hidden: false,
             leasing: Step::new(),
             reading: Step::new(),
             settling: Step::new(),
@@ -183,7 +201,7 @@ impl<P: Publisher> Run<'_, P> {
         if self.leasing.is_due() {
             self.start_leasing();
         }
-        if !self.reports.is_empty() && self.settling.is_due() {
+        if self.settling.is_due() && self.settle_at().is_some_and(|at| at <= Instant::now()) {
             self.start_settling();
         }
         if self.is_stalled() {
@@ -204,8 +222,10 @@ impl<P: Publisher> Run<'_, P> {
         if !self.leasing.running {
             wake = wake.min(self.leasing.next);
         }
-        if !self.settling.running && !self.reports.is_empty() {
-            wake = wake.min(self.settling.next);
+        if !self.settling.running
+            && let Some(at) = self.settle_at()
+        {
+            wake = wake.min(at.max(self.settling.next));
         }
         if let Some(left) = self.lanes.trust_left() {
             wake = wake.min(now + left);
@@ -227,6 +247,24 @@ impl<P: Publisher> Run<'_, P> {
         }
         // the timer's grain: an instant that is just over would be asked for again and again
         wake.max(now + Duration::from_micros(200))
+    }
+
+    fn has_to_settle(&self) -> bool {
+        !self.reports.is_empty() || !self.waiting.is_empty()
+    }
+
+    /// When there is something to delete: at once where lanes wait for it.
+    fn settle_at(&self) -> Option<Instant> {
+        if !self.reports.is_empty() {
+            return Some(self.settling.next);
+        }
+        let waiting: usize = self.waiting.iter().map(|report| report.acked.len()).sum();
+        let pause = if waiting < WAITING_ROWS_MAX {
+            WAITING_LIMIT
+        } else {
+            Duration::ZERO
+        };
+        (waiting > 0).then(|| self.waiting_since + pause)
     }
 
     /// A page is not acknowledged for long: no record's fault, and no use in reading more.
@@ -267,13 +305,13 @@ impl<P: Publisher> Run<'_, P> {
         let mut deadline = Instant::now() + self.worker.options.stop_limit.min(trust_left);
         let mut purged = false;
         loop {
-            if !self.reports.is_empty() && self.settling.is_due() {
+            if self.has_to_settle() && self.settling.is_due() {
                 self.start_settling();
             }
-            if self.in_flight.is_empty() && self.reports.is_empty() && !self.settling.running {
+            if self.in_flight.is_empty() && !self.has_to_settle() && !self.settling.running {
                 break;
             }
-            let wake = if self.settling.running || self.reports.is_empty() {
+            let wake = if self.settling.running || !self.has_to_settle() {
                 deadline
             } else {
                 deadline.min(self.settling.next)

@@ -2,7 +2,9 @@ use std::time::Duration;
 
 use palinode_db::Error;
 use tokio::task::JoinError;
+use tokio::time::Instant;
 
+use super::steps::LANE_ROWS_MIN;
 use super::{Event, Read, Run};
 use crate::lanes::fair_share;
 use crate::page::Report;
@@ -71,6 +73,10 @@ impl<P: Publisher> Run<'_, P> {
                 if !self.read_deep {
                     self.poll.read(!page.is_empty());
                 }
+                if page.is_cut() {
+                    self.poll.look_now();
+                }
+                self.hidden |= page.passed_over() >= LANE_ROWS_MIN;
                 let empty = page.take_empty();
                 if page.is_empty() && self.to_vacuum >= VACUUM_AFTER && self.vacuuming.is_due() {
                     self.start_vacuum();
@@ -105,9 +111,27 @@ impl<P: Publisher> Run<'_, P> {
         }
         if report.acked.is_empty() && report.park.is_empty() {
             self.free(report);
+        } else if report.can_wait() {
+            self.free_before_settling(report);
         } else {
             self.reports.push(report);
         }
+    }
+
+    /// The lanes of the page may be read again; its rows are deleted with others, a little later.
+    fn free_before_settling(&mut self, mut report: Report) {
+        let epochs = report.epochs();
+        for (number, id) in report.acked_lanes.iter().zip(&report.acked) {
+            if let Some(lane) = self.lanes.get_mut(*number, epochs[number]) {
+                lane.publish(*id);
+            }
+        }
+        self.free_lanes(&report);
+        if self.waiting.is_empty() {
+            self.waiting_since = Instant::now();
+        }
+        report.waits = true;
+        self.waiting.push(report);
     }
 
     pub(super) fn on_vacuumed(&mut self, done: Result<(), Error>) {
@@ -130,17 +154,23 @@ impl<P: Publisher> Run<'_, P> {
                 for report in reports {
                     self.free(report);
                 }
+                if std::mem::take(&mut self.hidden) {
+                    self.poll.look_now();
+                }
             }
             Err(error) => {
                 // until it succeeds the lanes stay busy, or the rows would be published again
                 self.warn("acknowledgements", &error);
                 self.settling.failed(Duration::MAX);
+                let (waiting, reports): (Vec<_>, Vec<_>) =
+                    reports.into_iter().partition(|report| report.waits);
                 self.reports.splice(0..0, reports);
+                self.waiting.splice(0..0, waiting);
             }
         }
     }
 
-    /// A page is over: its lane may be read again.
+    /// A page is over.
     fn free(&mut self, report: Report) {
         let (acked, parked) = (report.acked.len() as u64, report.park.len() as u64);
         for park in &report.park {
@@ -159,11 +189,34 @@ impl<P: Publisher> Run<'_, P> {
                 status.parked += parked;
             });
         }
+        if report.waits {
+            self.forget_published(&report);
+        } else {
+            self.free_lanes(&report);
+        }
+        for park in report.park {
+            if let Some(lane) = self.lanes.get_mut(park.lane, park.epoch) {
+                lane.block(park.topic, park.key);
+            }
+        }
+    }
+
+    fn forget_published(&mut self, report: &Report) {
+        let epochs = report.epochs();
+        for (number, id) in report.acked_lanes.iter().zip(&report.acked) {
+            if let Some(lane) = self.lanes.get_mut(*number, epochs[number]) {
+                lane.forget(*id);
+            }
+        }
+    }
+
+    /// The lanes of a page may be read again.
+    fn free_lanes(&mut self, report: &Report) {
         let lanes = || report.lanes.iter();
         if lanes().any(|lane| lane.suspect) || report.rings < self.poll.rings() {
             self.poll.look_now();
         }
-        if acked == 0 && lanes().any(|lane| lane.unsent) {
+        if report.acked.is_empty() && lanes().any(|lane| lane.unsent) {
             self.reading.pause();
         }
         for of in &report.lanes {
@@ -176,11 +229,6 @@ impl<P: Publisher> Run<'_, P> {
                 // once its culprit is found it is read as the others, who wait for it so long
                 let is_clear = of.acked || report.park.iter().any(|park| park.lane == of.lane);
                 lane.careful = of.suspect || (lane.careful && !is_clear);
-            }
-        }
-        for park in report.park {
-            if let Some(lane) = self.lanes.get_mut(park.lane, park.epoch) {
-                lane.block(park.topic, park.key);
             }
         }
     }

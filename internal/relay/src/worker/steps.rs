@@ -1,9 +1,9 @@
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::TryStreamExt;
+use futures_util::{StreamExt, TryStreamExt};
 use palinode_db::{Db, Error};
+use sqlx::PgConnection;
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -21,7 +21,7 @@ const STATEMENT_LIMIT: Duration = Duration::from_secs(10);
 const VACUUM_LIMIT: Duration = Duration::from_secs(600);
 
 /// Rows of one lane in a page, at the least and at the most.
-const LANE_ROWS_MIN: usize = 16;
+pub(super) const LANE_ROWS_MIN: usize = 16;
 const LANE_ROWS_MAX: usize = 1_000;
 
 /// What is begun here runs beside the worker and comes back as an [`Event`].
@@ -61,18 +61,31 @@ impl<P: Publisher> Run<'_, P> {
             self.poll.reading();
         }
         let rows = usize::from(self.worker.options.page_rows);
-        let limit = (rows / asked.len()).clamp(LANE_ROWS_MIN, LANE_ROWS_MAX);
+        let left_out = self.lanes.left_out(&asked).filter(|_| !deep);
+        let limit = if left_out.is_some() {
+            rows
+        } else {
+            (rows / asked.len()).clamp(LANE_ROWS_MIN, LANE_ROWS_MAX)
+        };
         self.reading.running = true;
         let rings = self.poll.rings();
         let (db, mode) = (self.worker.db.clone(), self.worker.options.mode);
         let topics = Arc::clone(&self.topics);
+        let own = Arc::clone(&self.read_on);
         self.tasks.spawn(async move {
+            let mut own = own.lock().await;
             let fresh = asked.clone();
             let page = Page::new(asked, limit, rings);
             let read = async {
                 match mode {
-                    Mode::Queue => read(&db, topics, page, limit).await,
-                    Mode::Log => read_log(&db, topics, page, limit, deep).await,
+                    Mode::Queue => {
+                        own.run(async |conn| read(&db, conn, left_out, topics, page, limit).await)
+                            .await
+                    }
+                    Mode::Log => {
+                        own.run(async |conn| read_log(&db, conn, topics, page, limit, deep).await)
+                            .await
+                    }
                 }
             };
             let read = within(STATEMENT_LIMIT, read).await;
@@ -103,14 +116,20 @@ impl<P: Publisher> Run<'_, P> {
 
     /// Deletes and parks the rows of every report that is there, over all lanes.
     pub(super) fn start_settling(&mut self) {
-        let reports = std::mem::take(&mut self.reports);
+        let mut reports = std::mem::take(&mut self.reports);
+        reports.append(&mut self.waiting);
         self.settling.running = true;
         let (db, worker) = (self.worker.db.clone(), self.id);
         let mode = self.worker.options.mode;
+        let own = Arc::clone(&self.settle_on);
         self.tasks.spawn(async move {
+            let mut own = own.lock().await;
             let settled = async {
                 match mode {
-                    Mode::Queue => settle(&db, &reports).await.map(|()| Vec::new()),
+                    Mode::Queue => {
+                        own.run(async |conn| settle(conn, &reports).await).await?;
+                        Ok(Vec::new())
+                    }
                     Mode::Log => settle_log(&db, worker, &reports).await,
                 }
             };
@@ -137,39 +156,51 @@ impl<P: Publisher> Run<'_, P> {
 /// Reads a page, and the dictionary of topics too when a row names one that was added meanwhile.
 async fn read(
     db: &Db,
+    conn: &mut PgConnection,
+    left_out: Option<Vec<i16>>,
     mut topics: Arc<Topics>,
     mut page: Page,
     limit: usize,
 ) -> Result<(Page, Option<Arc<Topics>>), Error> {
-    let lanes: Vec<i16> = page.lanes().iter().map(|asked| asked.lane).collect();
     let mut fresh = None;
-    let rows = store::read_page(db, &lanes, i64::try_from(limit).unwrap_or(i64::MAX));
-    let mut rows = pin!(rows);
+    let mut count = 0;
+    let lanes: Vec<i16> = page.lanes().iter().map(|asked| asked.lane).collect();
+    let rows_max = i64::try_from(limit).unwrap_or(i64::MAX);
+    let mut rows = match &left_out {
+        Some(without) => store::read_small_page(conn, without, rows_max).boxed(),
+        None => store::read_page(conn, &lanes, rows_max).boxed(),
+    };
     while let Some(row) = rows.try_next().await? {
         if fresh.is_none() && !topics.know(row.topic) {
             topics = Arc::new(Topics::of(palinode_outbox::topics(db).await?));
             fresh = Some(Arc::clone(&topics));
         }
+        count += 1;
         page.push(row, &topics);
     }
+    if left_out.is_some() && count == limit {
+        page.cut();
+    }
+    drop(rows);
     Ok((page, fresh))
 }
 
 /// The same of a log.
 async fn read_log(
     db: &Db,
+    conn: &mut PgConnection,
     topics: Arc<Topics>,
     mut page: Page,
     limit: usize,
     deep: bool,
 ) -> Result<(Page, Option<Arc<Topics>>), Error> {
-    log::read(db, &mut page, &topics, limit, deep).await?;
+    log::read(conn, &mut page, &topics, limit, deep).await?;
     if !page.names_unknown_topic() {
         return Ok((page, None));
     }
     let topics = Arc::new(Topics::of(palinode_outbox::topics(db).await?));
     page.forget_rows();
-    log::read(db, &mut page, &topics, limit, deep).await?;
+    log::read(conn, &mut page, &topics, limit, deep).await?;
     Ok((page, Some(topics)))
 }
 
@@ -180,18 +211,18 @@ async fn settle_log(db: &Db, worker: Uuid, reports: &[Report]) -> Result<Vec<i16
     log::settle(db, worker, &moved, &park).await
 }
 
-async fn settle(db: &Db, reports: &[Report]) -> Result<(), Error> {
+async fn settle(conn: &mut PgConnection, reports: &[Report]) -> Result<(), Error> {
     let parks = || reports.iter().flat_map(|report| &report.park);
     if parks().next().is_some() {
         let lanes: Vec<i16> = parks().map(|park| park.lane).collect();
         let ids: Vec<i64> = parks().map(|park| park.id).collect();
         let errors: Vec<String> = parks().map(|park| park.error.clone()).collect();
         let behind: Vec<bool> = parks().map(|park| park.behind).collect();
-        store::park(db, &lanes, &ids, &errors, &behind).await?;
+        store::park(conn, &lanes, &ids, &errors, &behind).await?;
     }
     let acked = || reports.iter().filter(|report| !report.acked.is_empty());
     if let (Some(report), None) = (acked().next(), acked().nth(1)) {
-        return store::delete(db, &report.acked_lanes, &report.acked).await;
+        return store::delete(conn, &report.acked_lanes, &report.acked).await;
     }
     let lanes: Vec<i16> = acked()
         .flat_map(|report| &report.acked_lanes)
@@ -199,7 +230,7 @@ async fn settle(db: &Db, reports: &[Report]) -> Result<(), Error> {
         .collect();
     let ids: Vec<i64> = acked().flat_map(|report| &report.acked).copied().collect();
     if !ids.is_empty() {
-        store::delete(db, &lanes, &ids).await?;
+        store::delete(conn, &lanes, &ids).await?;
     }
     Ok(())
 }
