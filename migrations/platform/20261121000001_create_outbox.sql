@@ -55,12 +55,21 @@ COMMENT ON COLUMN outbox_lane.verdict_seq IS 'Raised when a parked record got a 
 INSERT INTO outbox_lane (lane) SELECT generate_series(0, 63);
 
 CREATE TABLE outbox_worker (
-  id         uuid PRIMARY KEY,
-  seen_until timestamptz NOT NULL
+  id            uuid PRIMARY KEY,
+  seen_until    timestamptz NOT NULL,
+  session       int,
+  session_start timestamptz
 );
 COMMENT ON TABLE  outbox_worker IS 'Heartbeats of relay workers: 64 lanes divided by the living gives the fair share';
 COMMENT ON COLUMN outbox_worker.id IS 'The worker, as in outbox_lane.owner';
 COMMENT ON COLUMN outbox_worker.seen_until IS 'It counts as living until then, database time';
+COMMENT ON COLUMN outbox_worker.session IS 'Process of the server that serves the connection of its leases: gone, the worker is dead before its leases end';
+COMMENT ON COLUMN outbox_worker.session_start IS 'When that process began, for numbers are used again';
+CREATE FUNCTION outbox_worker_is_dead(session int, session_start timestamptz) RETURNS boolean LANGUAGE sql STABLE AS $$
+  SELECT session IS NOT NULL AND NOT EXISTS (
+    SELECT FROM pg_stat_get_activity(session) a WHERE coalesce(a.backend_start = session_start, true))
+$$;
+COMMENT ON FUNCTION outbox_worker_is_dead IS 'Whether the session is over; one that may not be looked at is believed to live';
 
 CREATE TABLE outbox_parked (
   id          bigint      NOT NULL,

@@ -1,7 +1,4 @@
-use std::sync::Arc;
-
-use sqlx::postgres::PgConnectOptions;
-use sqlx::{ConnectOptions, PgConnection};
+use sqlx::{ConnectOptions, PgConnection, PgPool};
 use tokio::time::timeout;
 
 use crate::Error;
@@ -13,14 +10,15 @@ use crate::pool::ACQUIRE_LIMIT;
 /// Opened by the first statement, and anew after a failure or after work that was given up.
 #[derive(Debug)]
 pub struct Own {
-    options: Arc<PgConnectOptions>,
+    /// Whose settings it has, and with which it is closed.
+    pool: PgPool,
     connection: Option<PgConnection>,
 }
 
 impl Own {
-    pub(crate) fn new(options: Arc<PgConnectOptions>) -> Self {
+    pub(crate) fn new(pool: PgPool) -> Self {
         Self {
-            options,
+            pool,
             connection: None,
         }
     }
@@ -28,12 +26,15 @@ impl Own {
     /// Runs `work` on the connection.
     ///
     /// # Errors
-    /// Those of `work`; `Unavailable`: no connection within five seconds.
+    /// Those of `work`; `Unavailable`: no connection within five seconds, or the database was closed.
     pub async fn run<T>(
         &mut self,
         work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, Error>,
     ) -> Result<T, Error> {
         let mut connection = match self.connection.take() {
+            _ if self.pool.is_closed() => {
+                return Err(Error::Unavailable(sqlx::Error::PoolClosed));
+            }
             Some(connection) => connection,
             None => self.open().await?,
         };
@@ -50,7 +51,7 @@ impl Own {
             let late = std::io::Error::new(std::io::ErrorKind::TimedOut, "no connection in time");
             Error::Unavailable(late.into())
         };
-        let opened = timeout(ACQUIRE_LIMIT, self.options.connect()).await;
+        let opened = timeout(ACQUIRE_LIMIT, self.pool.connect_options().connect()).await;
         Ok(opened.map_err(late)??)
     }
 }

@@ -103,7 +103,7 @@ impl Db {
     /// A connection outside of the pool, for one task. Not counted in `connections_max`.
     #[must_use]
     pub fn own(&self) -> Own {
-        Own::new(self.fixed.connect_options())
+        Own::new(self.fixed.clone())
     }
 
     /// Begins a transaction. Prefer [`Db::run_tx`], which tries again where that may help.

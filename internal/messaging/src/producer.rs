@@ -1,5 +1,5 @@
 use std::future::Future;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 use std::thread;
@@ -25,6 +25,9 @@ const RECORDS_MAX: u32 = 50_000;
 const KIB_MAX: u32 = 64 * 1024;
 /// Records of one page at the most.
 pub const PAGE_RECORDS_MAX: usize = 1 << ROW_BITS;
+
+/// Records of a page that is handed over at once, without the thread: that takes microseconds.
+const AT_ONCE_MAX: usize = 32;
 
 const POLL: Duration = Duration::from_millis(100);
 /// How long a retired producer may take to report what was purged.
@@ -82,6 +85,8 @@ struct Shared {
     kafka: Kafka,
     current: Current,
     pages: mpsc::Sender<Handover>,
+    /// Pages that the thread has still to hand over.
+    queued: Arc<AtomicUsize>,
     records: Arc<Semaphore>,
     kib: Arc<Semaphore>,
 }
@@ -116,11 +121,13 @@ impl Producer {
         let generation = Generation::new(kafka)?;
         let current = Arc::new(RwLock::new(Arc::clone(&generation)));
         let (pages, handed) = mpsc::channel();
-        hand_over_on_a_thread(Arc::clone(&current), handed)?;
+        let queued = Arc::default();
+        hand_over_on_a_thread(Arc::clone(&current), handed, Arc::clone(&queued))?;
         let shared = Arc::new(Shared {
             kafka: kafka.clone(),
             current,
             pages,
+            queued,
             records: Arc::new(Semaphore::new(RECORDS_MAX as usize)),
             kib: Arc::new(Semaphore::new(KIB_MAX as usize)),
         });
@@ -167,8 +174,14 @@ impl Producer {
             page,
             done,
         };
-        let taken = self.shared.pages.send(handover);
-        taken.expect("the thread that takes pages lives as long as its senders");
+        let shared = &self.shared;
+        if count <= AT_ONCE_MAX && shared.queued.load(Ordering::Acquire) == 0 {
+            handover.go(&shared.current);
+        } else {
+            shared.queued.fetch_add(1, Ordering::AcqRel);
+            let taken = shared.pages.send(handover);
+            taken.expect("the thread that takes pages lives as long as its senders");
+        }
         async move {
             // a client that is dropped before it reported tells nothing about its records
             let unsent = |_dropped| vec![Delivery::Unsent; count];
@@ -215,26 +228,31 @@ impl Drop for Shared {
 
 /// Encoding the records of a page takes milliseconds, which no task should wait for. Ends with
 /// the last sender.
-fn hand_over_on_a_thread(current: Current, pages: mpsc::Receiver<Handover>) -> Result<(), Error> {
+fn hand_over_on_a_thread(
+    current: Current,
+    pages: mpsc::Receiver<Handover>,
+    queued: Arc<AtomicUsize>,
+) -> Result<(), Error> {
     thread::Builder::new()
         .name("producer-send".to_owned())
         .spawn(move || {
-            for Handover {
-                to,
-                permit,
-                page,
-                done,
-            } in pages
-            {
-                let current = current.read().unwrap_or_else(PoisonError::into_inner);
-                // else it was purged meanwhile: the sender learns it from `done`, which is dropped
-                if Arc::ptr_eq(&current, &to) {
-                    to.send(permit, &page, done);
-                }
+            for handover in pages {
+                handover.go(&current);
+                queued.fetch_sub(1, Ordering::AcqRel);
             }
         })
         .map(drop)
         .map_err(Error::Thread)
+}
+
+impl Handover {
+    fn go(self, current: &Current) {
+        let current = current.read().unwrap_or_else(PoisonError::into_inner);
+        // else it was purged meanwhile: the sender learns it from `done`, which is dropped
+        if Arc::ptr_eq(&current, &self.to) {
+            self.to.send(self.permit, &self.page, self.done);
+        }
+    }
 }
 
 impl Generation {

@@ -13,7 +13,7 @@ use crate::options::Options;
 use crate::publisher::Publisher;
 use crate::worker::Worker;
 
-/// Connections of its pool that the relay of one database uses: leases, and what is rare. Pages and
+/// Connections of its pool that the relay of one database uses, for what is rare. Leases, pages and
 /// acknowledgements have one each beside them.
 pub const CONNECTIONS: u32 = 4;
 

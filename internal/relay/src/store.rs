@@ -143,9 +143,7 @@ pub(crate) async fn park(
 
 /// Says that the worker lives, renews its leases, gives back the excess and takes free lanes up
 /// to its share.
-pub(crate) async fn lease_round(db: &Db, plan: &RoundPlan) -> Result<Round, Error> {
-    let mut connection = db.pool().acquire().await?;
-    let conn = &mut *connection;
+pub(crate) async fn lease_round(conn: &mut PgConnection, plan: &RoundPlan) -> Result<Round, Error> {
     let living = beat(conn, plan).await?;
     let sent = boot_time();
     let renewed = renew(conn, plan).await?;
@@ -185,10 +183,14 @@ pub(crate) async fn lease_round(db: &Db, plan: &RoundPlan) -> Result<Round, Erro
 async fn beat(conn: &mut PgConnection, plan: &RoundPlan) -> Result<usize, Error> {
     let others = sqlx::query_scalar!(
         r#"WITH me AS (
-             INSERT INTO outbox_worker (id, seen_until) VALUES ($1, clock_timestamp() + $2)
-                 ON CONFLICT (id) DO UPDATE SET seen_until = excluded.seen_until)
+             INSERT INTO outbox_worker (id, seen_until, session, session_start)
+             SELECT $1, clock_timestamp() + $2, pg_backend_pid(), min(a.backend_start)
+               FROM pg_stat_get_activity(pg_backend_pid()) a
+                 ON CONFLICT (id) DO UPDATE SET seen_until = excluded.seen_until,
+                    session = excluded.session, session_start = excluded.session_start)
            SELECT count(*) AS "others!" FROM outbox_worker
-            WHERE id <> $1 AND seen_until > clock_timestamp()"#,
+            WHERE id <> $1 AND seen_until > clock_timestamp()
+              AND NOT outbox_worker_is_dead(session, session_start)"#,
         plan.worker,
         interval(plan.ttl),
     )
@@ -220,8 +222,12 @@ async fn renew(conn: &mut PgConnection, plan: &RoundPlan) -> Result<Vec<Renewed>
     Ok(renewed)
 }
 
-/// Takes free lanes. Short row locks, so it is safe behind a pooler of transactions;
-/// MATERIALIZED: the subquery must run once.
+/// Takes lanes that are free, or whose owner is dead. Short row locks, so it is safe behind a pooler
+/// of transactions; MATERIALIZED: the subquery must run once.
+///
+/// A connection ends with its process, long before a lease. Should it end without: both publish for
+/// a moment, each in order, until the old owner's next renewal; that repeats records, and the first
+/// of each stay in order.
 async fn take(
     conn: &mut PgConnection,
     plan: &RoundPlan,
@@ -233,7 +239,10 @@ async fn take(
     let taken = sqlx::query_as!(
         Taken,
         "WITH free AS MATERIALIZED (
-           SELECT lane FROM outbox_lane WHERE lease_until < clock_timestamp()
+           SELECT lane FROM outbox_lane
+            WHERE lease_until < clock_timestamp()
+               OR owner IN (SELECT id FROM outbox_worker
+                             WHERE outbox_worker_is_dead(session, session_start))
             ORDER BY lane LIMIT $3 FOR UPDATE SKIP LOCKED)
          UPDATE outbox_lane l
             SET owner = $1, epoch = l.epoch + 1, lease_until = clock_timestamp() + $2

@@ -84,6 +84,8 @@ struct Run<'a, P> {
     /// Connections of the steps that are repeated all the time; each step runs once at a time.
     read_on: Arc<Mutex<Own>>,
     settle_on: Arc<Mutex<Own>>,
+    /// As long as it is open the worker lives, for others.
+    lease_on: Arc<Mutex<Own>>,
     poll: Poll,
     /// Pages in flight, and when they were sent.
     in_flight: BTreeMap<u64, Instant>,
@@ -129,6 +131,7 @@ impl<P: Publisher> Worker<P> {
             tasks: JoinSet::new(),
             read_on: Arc::new(Mutex::new(self.db.own())),
             settle_on: Arc::new(Mutex::new(self.db.own())),
+            lease_on: Arc::new(Mutex::new(self.db.own())),
             poll: Poll::new(self.options.poll_pause_max, self.options.rung),
             in_flight: BTreeMap::new(),
             read_deep: false,

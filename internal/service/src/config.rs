@@ -34,7 +34,7 @@ pub struct Config {
         value_delimiter = ','
     )]
     pub databases: Vec<NamedDatabase>,
-    /// Connections to each database at the most, half of them for the hot path; a relay has two more
+    /// Connections to each database at the most, half of them for the hot path; a relay has three more
     #[arg(long, env = "PALINODE_DATABASE_CONNECTIONS", value_name = "N", default_value_t = 16,
           value_parser = clap::value_parser!(u32).range(2..=500))]
     pub database_connections: u32,

@@ -39,11 +39,13 @@ impl<P: Publisher> Run<'_, P> {
             share,
         };
         self.leasing.running = true;
-        let db = self.worker.db.clone();
+        let own = Arc::clone(&self.lease_on);
         // an answer that comes later than this is worth nothing
         let limit = self.worker.options.lease_ttl / 2;
         self.tasks.spawn(async move {
-            let round = within(limit, store::lease_round(&db, &plan)).await;
+            let mut own = own.lock().await;
+            let round = own.run(async |conn| store::lease_round(conn, &plan).await);
+            let round = within(limit, round).await;
             Event::Leased(held, round)
         });
     }

@@ -1,4 +1,5 @@
 use palinode_testkit::eventually;
+use sqlx::Connection;
 
 use crate::stack::{LIMIT, Stack, execute};
 
@@ -46,6 +47,34 @@ async fn the_lanes_of_a_killed_relay_are_taken_over_when_its_leases_end() {
         .await;
     stack.check().await;
     second.stop().await;
+    stack.end().await;
+}
+
+#[tokio::test]
+async fn a_worker_whose_session_is_over_is_dead_before_its_leases_end() {
+    let mut stack = Stack::start(1).await;
+    // as it is found after a process was killed: leases that go on for long
+    let mut session = stack.database.connect().await;
+    sqlx::query!(
+        "WITH dead AS (
+           INSERT INTO outbox_worker (id, seen_until, session, session_start)
+           SELECT gen_random_uuid(), clock_timestamp() + interval '1h', pg_backend_pid(),
+                  backend_start
+             FROM pg_stat_activity WHERE pid = pg_backend_pid() RETURNING id)
+         UPDATE outbox_lane SET owner = dead.id, epoch = 7,
+                lease_until = clock_timestamp() + interval '1h' FROM dead"
+    )
+    .execute(&mut session)
+    .await
+    .unwrap();
+    stack.write("a", &[b"x"]).await;
+    let mut relay = stack.relay();
+    stack.two_lease_rounds().await;
+    assert_eq!(relay.status[0].borrow().lanes, 0, "its session lives");
+    session.close().await.unwrap();
+    relay.until("it has all", |status| status.lanes == 64).await;
+    stack.check().await;
+    relay.stop().await;
     stack.end().await;
 }
 
