@@ -1,7 +1,8 @@
 //! `palinode bench recovery`: how soon sagas go on when every process was killed.
 //!
-//! A real order is placed while nobody is there to hold its stock. Its saga waits; so do its copies,
-//! as many as are asked for. Then every process is killed, and started again.
+//! A real order is placed while nobody is there to hold its stock. When its saga is about to ask
+//! again, every process is killed. The saga gets as many copies as are asked for, and all is started
+//! again: every one of them has a command to be sent at once.
 #![expect(
     clippy::disallowed_methods,
     reason = "fills tables of services with copies of what they wrote"
@@ -100,7 +101,7 @@ async fn measured(site: &mut Site, options: Recovery) -> anyhow::Result<Report> 
         .put("killed", "every process of Palinode, by SIGKILL");
     report
         .settings
-        .put("waits_for", "the answer to the first step");
+        .put("waits_for", "its first command to be sent again");
     let server = site.backing.database_url.clone();
     seed::seed(&server).await?;
     let fleet = Fleet::start(FleetOptions {
@@ -140,11 +141,13 @@ async fn crash(
     until(&mut sagas, first.saga, "state = 'completed'").await?;
     fleet.kill(AWAY).await;
     let sample = place(&gateway).await?;
-    until(&mut sagas, sample.saga, "waits_step = 'reserve-stock'").await?;
+    // its first command was not answered in time, and is about to be sent again
+    until(&mut sagas, sample.saga, "version = 2").await?;
+    join_all(SERVICES.iter().map(|spec| fleet.kill(spec.name))).await;
+    until(&mut sagas, sample.saga, "version = 2").await?;
 
     let began = Instant::now();
     let mut bar = Bar::new("copies", u64::from(in_flight));
-    // the orders before their sagas: what the orchestrator sees, it may act upon at once
     for (area, tables) in COPIED {
         copy(&server, area, tables, &sample, in_flight - 1, &mut bar).await?;
     }
@@ -153,7 +156,6 @@ async fn crash(
         .figures
         .put("filled_s", began.elapsed().as_secs_f64());
 
-    join_all(SERVICES.iter().map(|spec| fleet.kill(spec.name))).await;
     let topics = [Topic::from_suffix("inventory.commands").context("a topic of the table")?];
     let tail = TopicTail::start(&site.backing.kafka, &topics, StartAt::End).await?;
     let due = count(&mut sagas, "state = 'running' AND wake_at <= now()").await?;
@@ -178,7 +180,7 @@ async fn crash(
         tokio::try_join!(ready, dispatched, ended(&mut sagas, in_flight, began))?;
     let usage = site.usage(meter).await?;
     let written: Option<Timestamp> =
-        sqlx::query_scalar("SELECT min(at) FROM saga_history WHERE version > 1 AND at >= $1")
+        sqlx::query_scalar("SELECT min(at) FROM saga_history WHERE version > 2 AND at >= $1")
             .bind(restarted)
             .fetch_one(&mut sagas)
             .await?;
