@@ -63,7 +63,11 @@ impl<P: Publisher> Run<'_, P> {
             self.poll.reading();
         }
         let rows = usize::from(self.worker.options.page_rows);
-        let left_out = self.lanes.left_out(&asked).filter(|_| !deep);
+        // the window of a log is of each lane by itself
+        let is_queue = self.worker.options.mode == Mode::Queue;
+        let left_out = (is_queue && !deep)
+            .then(|| self.lanes.left_out(&asked))
+            .flatten();
         let limit = if left_out.is_some() {
             rows
         } else {

@@ -110,3 +110,19 @@ async fn a_relay_in_log_mode_refuses_a_queue() {
     tokio::time::timeout(LIMIT, relay.stop()).await.unwrap();
     stack.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backlog_of_more_rows_than_the_producer_takes_at_once_is_published() {
+    let stack = Stack::in_mode(Mode::Log, 1).await;
+    execute(
+        &stack.db,
+        "INSERT INTO outbox (lane, topic, event_id, key, headers, payload)
+         SELECT n % 64, (SELECT min(id) FROM outbox_topic), gen_random_uuid(), 'a', '', ''
+           FROM generate_series(1, 70000) n",
+    )
+    .await;
+    let relay = stack.relay();
+    stack.drained().await;
+    relay.stop().await;
+    stack.end().await;
+}
