@@ -1,7 +1,7 @@
 //! Open transactions, and the connections that wait for the next one.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use sqlx::pool::PoolConnection;
@@ -32,24 +32,38 @@ struct Connection {
 /// Connections that have just committed. The pool asks each one whether it is alive when it is
 /// taken and when it is given back: two round trips that the next transaction does without.
 pub(crate) struct Warm {
-    /// `None`: the pool is being closed.
-    idle: Mutex<Option<Vec<Connection>>>,
+    kept: Mutex<Kept>,
     idle_max: usize,
 }
 
+struct Kept {
+    /// `None`: the pool is being closed.
+    idle: Option<Vec<Connection>>,
+    /// Transactions that found none idle and wait for the pool: it has to get what comes free.
+    waiting: usize,
+}
+
+/// Somebody waits for the pool.
+struct Waiting<'a>(&'a Warm);
+
 impl Tx {
     pub(crate) async fn begin(pool: &PgPool, warm: &Arc<Warm>) -> Result<Self, Error> {
-        while let Some(mut connection) = warm.take() {
+        let waiting = loop {
+            let mut connection = match warm.take() {
+                Ok(connection) => connection,
+                Err(waiting) => break waiting,
+            };
             let begun = timeout(ACQUIRE_LIMIT, begin(&mut connection.inner)).await;
             if let Ok(Ok(())) = begun {
                 return Ok(Self::of(connection, warm));
             }
             // it was lost while nobody looked; the pool finds out in which way
-        }
+        };
         let mut connection = Connection {
             inner: pool.acquire().await?,
             taken_at: Instant::now(),
         };
+        drop(waiting);
         begin(&mut connection.inner).await?;
         Ok(Self::of(connection, warm))
     }
@@ -102,19 +116,32 @@ impl Drop for Tx {
 impl Warm {
     pub(crate) fn new(idle_max: u32) -> Self {
         Self {
-            idle: Mutex::new(Some(Vec::new())),
+            kept: Mutex::new(Kept {
+                idle: Some(Vec::new()),
+                waiting: 0,
+            }),
             idle_max: usize::try_from(idle_max).unwrap_or_default(),
         }
     }
 
-    fn take(&self) -> Option<Connection> {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        idle.as_mut()?.pop()
+    /// An idle connection, or the sign that there is none: as long as it is held none is kept.
+    fn take(&self) -> Result<Connection, Waiting<'_>> {
+        let mut kept = self.lock();
+        if let Some(connection) = kept.idle.as_mut().and_then(Vec::pop) {
+            return Ok(connection);
+        }
+        kept.waiting += 1;
+        Err(Waiting(self))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn keep(&self, connection: Connection) {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(idle) = idle.as_mut()
+        let mut kept = self.lock();
+        if kept.waiting == 0
+            && let Some(idle) = kept.idle.as_mut()
             && idle.len() < self.idle_max
             && connection.taken_at.elapsed() < AGE_MAX
         {
@@ -124,15 +151,20 @@ impl Warm {
 
     /// Gives every connection back, and keeps none from now on.
     pub(crate) fn close(&self) {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        drop(idle.take());
+        drop(self.lock().idle.take());
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.lock().waiting -= 1;
     }
 }
 
 impl Drop for Warm {
     fn drop(&mut self) {
-        let idle = self.idle.get_mut().unwrap_or_else(PoisonError::into_inner);
-        for connection in idle.take().into_iter().flatten() {
+        let kept = self.kept.get_mut().unwrap_or_else(PoisonError::into_inner);
+        for connection in kept.idle.take().into_iter().flatten() {
             // giving it back needs a runtime, which may have ended; closing it does not
             drop(connection.inner.detach());
         }

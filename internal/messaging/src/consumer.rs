@@ -10,6 +10,7 @@ use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Headers as _, Message};
 use tokio::sync::{oneshot, watch};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::envelope::{HEADERS_USUAL, Received};
@@ -31,6 +32,8 @@ pub use turns::Turns;
 
 /// Records of one batch at the most: more make a transaction longer than the time it saves.
 const BATCH_MAX: usize = 500;
+/// How long a stop waits for the broker to take the last offsets and the farewell.
+const LEAVE_LIMIT: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(100);
 /// Records that are announced together at the most.
 const INTAKE_MAX: usize = 500;
@@ -171,7 +174,10 @@ impl Consumer {
         batches.run(&stop).await;
         drop(batches);
         self.inbox.stop();
-        (&mut self.closed).await.ok(); // the thread ends either way
+        // the thread ends either way, and the broker tells a member that is gone by its silence
+        if timeout(LEAVE_LIMIT, &mut self.closed).await.is_err() {
+            tracing::warn!("the group was not left in time: its last offsets may be repeated");
+        }
         match self.inbox.take_failure() {
             Some(error) => Err(Error::Client(error)),
             None => Ok(()),
