@@ -28,7 +28,7 @@ async fn a_relay_that_stops_gives_its_lanes_back() {
 }
 
 #[tokio::test]
-async fn the_lanes_of_a_killed_relay_are_taken_over_when_its_leases_end() {
+async fn the_lanes_of_a_killed_relay_are_taken_over() {
     let mut stack = Stack::start(1).await;
     let mut first = stack.relay();
     let mut second = stack.relay();
