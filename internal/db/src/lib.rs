@@ -18,4 +18,4 @@ pub use migrate::{Area, MigrateError, migrate, require_current_schema};
 pub use own::Own;
 pub use partition::{Partitions, keep_partitions};
 pub use pool::{AsDbError, Db, Options};
-pub use transaction::Tx;
+pub use transaction::{BEGIN, Tx};

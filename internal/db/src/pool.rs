@@ -9,7 +9,7 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
 use crate::Error;
 use crate::own::Own;
-use crate::transaction::{Tx, Warm};
+use crate::transaction::{BEGIN, BEGIN_SNAPSHOT, Tx, Warm};
 
 /// How a service connects to its database.
 #[derive(Debug, Clone)]
@@ -34,6 +34,8 @@ pub struct Db {
     warm_fixed: Arc<Warm>,
     /// Transactions are begun with fixed plans.
     is_fixed: bool,
+    /// How transactions begin.
+    begin: &'static str,
 }
 
 /// Plans that are made once and fit a table of any size: each row by an index, whatever the planner
@@ -86,6 +88,7 @@ impl Db {
             warm: Arc::new(Warm::new(of_others / 2)),
             warm_fixed: Arc::new(Warm::new(of_fixed)),
             is_fixed: false,
+            begin: BEGIN,
         })
     }
 
@@ -96,6 +99,16 @@ impl Db {
     pub fn with_fixed_plans(&self) -> Self {
         Self {
             is_fixed: true,
+            ..self.clone()
+        }
+    }
+
+    /// The same database, whose transactions see one moment of it from beginning to end
+    /// (`REPEATABLE READ`): a row that was changed since is `Contended` to write.
+    #[must_use]
+    pub fn with_snapshots(&self) -> Self {
+        Self {
+            begin: BEGIN_SNAPSHOT,
             ..self.clone()
         }
     }
@@ -112,9 +125,9 @@ impl Db {
     /// `Unavailable`: no connection within five seconds.
     pub async fn begin(&self) -> Result<Tx, Error> {
         if self.is_fixed {
-            Tx::begin(&self.fixed, &self.warm_fixed).await
+            Tx::begin(&self.fixed, &self.warm_fixed, self.begin).await
         } else {
-            Tx::begin(&self.pool, &self.warm).await
+            Tx::begin(&self.pool, &self.warm, self.begin).await
         }
     }
 

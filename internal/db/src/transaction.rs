@@ -4,10 +4,10 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use palinode_values::Timestamp;
 use sqlx::pool::PoolConnection;
-use sqlx::postgres::PgTransactionManager;
-use sqlx::{PgConnection, PgPool, Postgres};
-use sqlx_core::transaction::TransactionManager;
+use sqlx::{Executor, PgConnection, PgPool, Postgres, Row};
+use tokio::runtime::Handle;
 use tokio::time::timeout;
 
 use crate::Error;
@@ -16,12 +16,18 @@ use crate::pool::ACQUIRE_LIMIT;
 /// A connection goes back to the pool then, which closes old ones.
 const AGE_MAX: Duration = Duration::from_secs(600);
 
+/// How a transaction begins: its time comes with the same round trip.
+pub const BEGIN: &str = "BEGIN; SELECT now()";
+/// The same, of one that sees what its first statement sees, to its end.
+pub(crate) const BEGIN_SNAPSHOT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT now()";
+
 /// An open transaction; dropped without [`Tx::commit`], it is rolled back.
 #[derive(Debug)]
 pub struct Tx {
     /// `None`: committed.
     connection: Option<Connection>,
     warm: Arc<Warm>,
+    now: Timestamp,
 }
 
 struct Connection {
@@ -47,32 +53,54 @@ struct Kept {
 struct Waiting<'a>(&'a Warm);
 
 impl Tx {
-    pub(crate) async fn begin(pool: &PgPool, warm: &Arc<Warm>) -> Result<Self, Error> {
+    /// `how`: [`BEGIN`] or [`BEGIN_SNAPSHOT`].
+    pub(crate) async fn begin(
+        pool: &PgPool,
+        warm: &Arc<Warm>,
+        how: &'static str,
+    ) -> Result<Self, Error> {
         let waiting = loop {
-            let mut connection = match warm.take() {
-                Ok(connection) => connection,
+            let mut tx = match warm.take() {
+                Ok(connection) => Self::of(connection, warm),
                 Err(waiting) => break waiting,
             };
-            let begun = timeout(ACQUIRE_LIMIT, begin(&mut connection.inner)).await;
-            if let Ok(Ok(())) = begun {
-                return Ok(Self::of(connection, warm));
+            if let Ok(Ok(())) = timeout(ACQUIRE_LIMIT, tx.open(how)).await {
+                return Ok(tx);
             }
             // it was lost while nobody looked; the pool finds out in which way
         };
-        let mut connection = Connection {
+        let connection = Connection {
             inner: pool.acquire().await?,
             taken_at: Instant::now(),
         };
         drop(waiting);
-        begin(&mut connection.inner).await?;
-        Ok(Self::of(connection, warm))
+        let mut tx = Self::of(connection, warm);
+        tx.open(how).await?;
+        Ok(tx)
     }
 
     fn of(connection: Connection, warm: &Arc<Warm>) -> Self {
         Self {
             connection: Some(connection),
             warm: Arc::clone(warm),
+            now: Timestamp::default(),
         }
+    }
+
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "two statements at once cannot be prepared, and no table is named"
+    )]
+    async fn open(&mut self, how: &'static str) -> Result<(), sqlx::Error> {
+        let row = sqlx::raw_sql(how).fetch_one(self.conn());
+        self.now = row.await?.try_get(0)?;
+        Ok(())
+    }
+
+    /// The database's time when the transaction began: `now()` in its statements.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.now
     }
 
     /// The connection, for statements of this transaction.
@@ -92,7 +120,7 @@ impl Tx {
     /// # Errors
     /// `Contended`: it was rolled back. `Unavailable`: the outcome is unknown.
     pub async fn commit(mut self) -> Result<(), Error> {
-        PgTransactionManager::commit(self.conn()).await?;
+        self.conn().execute("COMMIT").await?;
         if let Some(connection) = self.connection.take() {
             self.warm.keep(connection);
         }
@@ -100,15 +128,19 @@ impl Tx {
     }
 }
 
-async fn begin(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
-    PgTransactionManager::begin(connection, None).await
-}
-
 impl Drop for Tx {
     fn drop(&mut self) {
-        if let Some(connection) = &mut self.connection {
-            // sent by the pool, which takes the connection back now
-            PgTransactionManager::start_rollback(&mut connection.inner);
+        let Some(Connection { mut inner, .. }) = self.connection.take() else {
+            return;
+        };
+        // the pool may have it back when it is rolled back; without a runtime it is closed
+        match Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn(async move {
+                if inner.execute("ROLLBACK").await.is_err() {
+                    drop(inner.detach());
+                }
+            })),
+            Err(_) => drop(inner.detach()),
         }
     }
 }

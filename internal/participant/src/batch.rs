@@ -100,10 +100,10 @@ impl<H: Handler> Participant<H> {
         // of what is refused no row is made: its day is gone
         let (mut rows, at) = self.rows(commands, oldest);
         let locked = store::lock(&mut tx, &mut rows, way).await?;
-        let times = locked.ok_or(Error::LongWay)?;
-        let now = times.now;
-        *self.oldest.lock().unwrap_or_else(PoisonError::into_inner) = Some(times.oldest);
-        let oldest = oldest.max(times.oldest);
+        let told = locked.ok_or(Error::LongWay)?;
+        let now = tx.now();
+        *self.oldest.lock().unwrap_or_else(PoisonError::into_inner) = Some(told);
+        let oldest = oldest.max(told);
 
         let mut answers: Vec<Option<(Reply, Vec<Event>)>> = Vec::new();
         answers.resize_with(commands.len(), || None);
@@ -200,7 +200,7 @@ impl<H: Handler> Participant<H> {
         let known = *self.oldest.lock().unwrap_or_else(PoisonError::into_inner);
         match known {
             Some(oldest) => Ok(oldest),
-            None => Ok(store::times(tx).await?.oldest),
+            None => Ok(store::oldest(tx).await?),
         }
     }
 

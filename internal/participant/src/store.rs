@@ -80,7 +80,8 @@ pub(crate) enum Where {
 /// Locks `rows`, and makes those that are missing with what is expected of them.
 ///
 /// Shape: `rows` are distinct, not empty, in key order. The caller holds no row yet of the tables
-/// that a handler locks. `None`: a row that was to be there is not, roll back and go the long way.
+/// that a handler locks. Returns what [`oldest`] does; `None`: a row that was to be there is not,
+/// roll back and go the long way.
 ///
 /// New rows first, then the ones that are there, each in key order: who waits for a new row holds
 /// none that was there before, so two batches cannot wait for each other.
@@ -88,7 +89,7 @@ pub(crate) async fn lock(
     tx: &mut Tx,
     rows: &mut [Wanted],
     way: Way,
-) -> Result<Option<Times>, Error> {
+) -> Result<Option<Timestamp>, Error> {
     let is_made = |row: &Wanted| match row.at {
         Where::Missing => true,
         Where::There => way == Way::Long,
@@ -102,8 +103,8 @@ pub(crate) async fn lock(
     let mut told = None;
     let mut made: Option<HashSet<(Uuid, String)>> = None;
     if !new.is_empty() {
-        let Made { times, keys } = insert(tx, &new).await?;
-        (told, made) = (Some(times), keys);
+        let Made { oldest, keys } = insert(tx, &new).await?;
+        (told, made) = (Some(oldest), keys);
     }
     let is_there = |row: &&mut Wanted| match (row.at, &made) {
         (Where::Gone, _) => false,
@@ -133,14 +134,15 @@ pub(crate) async fn lock(
         }
     }
     match told {
-        Some(times) => Ok(Some(times)),
-        None => times(tx).await.map(Some),
+        Some(oldest) => Ok(Some(oldest)),
+        None => oldest(tx).await.map(Some),
     }
 }
 
 /// What came of an insert.
 struct Made {
-    times: Times,
+    /// See [`oldest`].
+    oldest: Timestamp,
     /// Which were made; `None`: all of them.
     keys: Option<HashSet<(Uuid, String)>>,
 }
@@ -186,29 +188,18 @@ async fn insert(tx: &mut Tx, rows: &[&Held]) -> Result<Made, Error> {
             .collect()
     });
     Ok(Made {
-        times: Times {
-            now: made.now,
-            oldest: made.oldest,
-        },
+        oldest: made.oldest,
         keys,
     })
 }
 
-/// The database's time, and what is too old for it.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Times {
-    pub(crate) now: Timestamp,
-    /// When the oldest saga has started whose rows are certainly there.
-    pub(crate) oldest: Timestamp,
-}
-
-pub(crate) async fn times(tx: &mut Tx) -> Result<Times, Error> {
-    let times = sqlx::query_as!(
-        Times,
-        r#"SELECT now() AS "now!", greatest(oldest, now() - keep) AS "oldest!"
+/// When the oldest saga has started whose rows are certainly there.
+pub(crate) async fn oldest(tx: &mut Tx) -> Result<Timestamp, Error> {
+    let oldest = sqlx::query_scalar!(
+        r#"SELECT greatest(oldest, now() - keep) AS "oldest!"
              FROM retention WHERE parent = 'saga_guard'"#
     );
-    Ok(times.fetch_one(tx.conn()).await?)
+    Ok(oldest.fetch_one(tx.conn()).await?)
 }
 
 /// Locks the rows of `keys` that are there; they come back in key order.
@@ -219,7 +210,10 @@ pub(crate) async fn lock_existing(
     Ok(find(tx, keys).await?.0)
 }
 
-async fn find(tx: &mut Tx, keys: &[(SagaId, &str)]) -> Result<(Vec<Held>, Option<Times>), Error> {
+async fn find(
+    tx: &mut Tx,
+    keys: &[(SagaId, &str)],
+) -> Result<(Vec<Held>, Option<Timestamp>), Error> {
     let (sagas, steps) = columns(keys);
     let (least, greatest) = bounds(&sagas);
     let found = sqlx::query_file_as!(
@@ -232,15 +226,12 @@ async fn find(tx: &mut Tx, keys: &[(SagaId, &str)]) -> Result<(Vec<Held>, Option
     )
     .fetch_all(tx.conn())
     .await?;
-    let times = found.first().map(|row| Times {
-        now: row.now,
-        oldest: row.oldest,
-    });
+    let oldest = found.first().map(|row| row.oldest);
     let rows = found
         .into_iter()
         .map(Held::try_from)
         .collect::<Result<_, _>>()?;
-    Ok((rows, times))
+    Ok((rows, oldest))
 }
 
 /// Writes back the rows that stand otherwise in the database.
@@ -307,7 +298,6 @@ struct Found {
     comp: String,
     comp_result: Option<Vec<u8>>,
     pending_until: Option<Timestamp>,
-    now: Timestamp,
     oldest: Timestamp,
 }
 

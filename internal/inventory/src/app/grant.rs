@@ -31,13 +31,15 @@ pub async fn grant(db: &Db, clock: &Clock) -> Result<Granted, Error> {
 
 /// Guard rows are locked first, then reservations, then stock: as every batch of commands does.
 async fn look(mut tx: Tx, clock: &Clock) -> Result<(Tx, Granted), Error> {
-    let Some((waits, now)) = store::waiting(&mut tx, WAITS_MAX).await? else {
+    let waits = store::waiting(&mut tx, WAITS_MAX).await?;
+    if waits.is_empty() {
         let nothing = Granted {
             decided: 0,
             waiting: 0,
         };
         return Ok((tx, nothing));
-    };
+    }
+    let now = tx.now();
     let keys: Vec<_> = waits.iter().map(|w| (w.saga, w.step.as_str())).collect();
     let pending = lock_pending(&mut tx, &keys).await?;
     // its compensation came, or another look has decided it

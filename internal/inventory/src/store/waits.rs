@@ -11,7 +11,6 @@ struct Row {
     skus: Vec<String>,
     quantities: Vec<i64>,
     until: Timestamp,
-    now: Timestamp,
 }
 
 impl TryFrom<Row> for Wait {
@@ -57,25 +56,17 @@ pub(crate) async fn enqueue(tx: &mut Tx, waits: &[Wait]) -> Result<(), Error> {
     Ok(())
 }
 
-/// The reservations that have waited longest, in the order of their arrival, and the database's
-/// time; none when nobody waits. Nothing is locked.
-pub(crate) async fn waiting(
-    tx: &mut Tx,
-    limit: i64,
-) -> Result<Option<(Vec<Wait>, Timestamp)>, Error> {
+/// The reservations that have waited longest, in the order of their arrival. Nothing is locked.
+pub(crate) async fn waiting(tx: &mut Tx, limit: i64) -> Result<Vec<Wait>, Error> {
     let rows = sqlx::query_as!(
         Row,
-        r#"SELECT saga_id, step, order_id, skus, quantities, until, now() AS "now!"
+        r#"SELECT saga_id, step, order_id, skus, quantities, until
              FROM reservation_wait ORDER BY seq LIMIT $1"#,
         limit,
     )
     .fetch_all(tx.conn())
     .await?;
-    let Some(now) = rows.first().map(|row| row.now) else {
-        return Ok(None);
-    };
-    let waits = rows.into_iter().map(TryFrom::try_from);
-    Ok(Some((waits.collect::<Result<_, _>>()?, now)))
+    rows.into_iter().map(TryFrom::try_from).collect()
 }
 
 /// Takes reservations out of the queue; returns the SKUs of those that were there, one for each

@@ -562,10 +562,7 @@ impl<'e> Batch<'e> {
         let mut loaded = store::lock(tx, &replied).await?;
         loaded.append(store::lock_due(tx, &due).await?);
         loaded.append(store::lock_held(tx, &freed).await?);
-        self.now = match loaded.now {
-            Some(now) => now,
-            None => store::now(tx).await?,
-        };
+        self.now = tx.now();
         self.spans.began(self.now);
         self.take_loaded(tx, loaded).await
     }

@@ -14,7 +14,6 @@ use super::batch::{Batch, Inputs, Written};
 use super::deed::{Deed, Refusal};
 use crate::convert::{self, WantedBulk};
 use crate::store::bulk::{self as store, BulkRow, Candidate, Count, Item, Outcome, Settled, What};
-use crate::store::saga as sagas;
 
 /// Sagas of one bulk at the most: freezing and counting them has to fit into one request.
 pub(crate) const SAGAS_MAX: u32 = 100_000;
@@ -103,12 +102,12 @@ pub(crate) async fn prepare(
 ) -> Result<BulkRow, BulkError> {
     let id = BulkId::new(&engine.clock);
     let deed = wanted.deed.deed(engine).await?;
-    let prepared = engine
-        .db
+    // one moment: what is counted is what was frozen
+    let db = engine.db.with_snapshots();
+    let prepared = db
         .run_tx("bulk.prepare", |mut tx| {
             let deed = deed.as_ref();
             async move {
-                store::one_moment(&mut tx).await?;
                 if store::count_open(&mut tx).await? >= OPEN_MAX {
                     return Err(BulkError::TooManyBulks(OPEN_MAX));
                 }
@@ -158,7 +157,7 @@ async fn count(
     id: BulkId,
     deed: Option<&Deed>,
 ) -> Result<Vec<Count>, Error> {
-    let now = DbTime::from(sagas::now(tx).await?);
+    let now = DbTime::from(tx.now());
     let mut counts: BTreeMap<What, Count> = BTreeMap::new();
     let mut after = None;
     loop {

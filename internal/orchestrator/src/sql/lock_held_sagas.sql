@@ -1,6 +1,6 @@
 -- Heads of sagas that a breaker holds, locked in id order; what another batch holds is left to it.
 SELECT id, plan_id, business_key, version, body, wake_at, held_by, started_at, traceparent,
-       tracestate, baggage, now() AS "now!"
+       tracestate, baggage
   FROM saga
  WHERE id = ANY($1) AND held_by IS NOT NULL
  ORDER BY id FOR UPDATE SKIP LOCKED

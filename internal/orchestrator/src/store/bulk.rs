@@ -112,14 +112,6 @@ impl Outcome {
     }
 }
 
-/// From here on the transaction sees one moment: what is counted is what was frozen.
-pub(crate) async fn one_moment(tx: &mut Tx) -> Result<(), Error> {
-    sqlx::query!("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-        .execute(tx.conn())
-        .await?;
-    Ok(())
-}
-
 /// Bulks that wait to be run, or run.
 pub(crate) async fn count_open(tx: &mut Tx) -> Result<i64, Error> {
     let count = sqlx::query_scalar!(

@@ -92,13 +92,6 @@ pub(crate) fn closed_word(disposition: Disposition) -> &'static str {
     }
 }
 
-/// Database time of the transaction.
-pub(crate) async fn now(tx: &mut Tx) -> Result<Timestamp, Error> {
-    Ok(sqlx::query_scalar!(r#"SELECT now() AS "now!""#)
-        .fetch_one(tx.conn())
-        .await?)
-}
-
 /// Inserts new heads, whole, with their history; returns the ids that were new. A second id for
 /// one business key, or a second start of one id, loses.
 pub(crate) async fn insert(
@@ -167,16 +160,11 @@ pub(crate) async fn existing(tx: &mut Tx, ids: &[SagaId]) -> Result<Vec<SagaId>,
 pub(crate) struct Loaded {
     pub(crate) heads: Vec<Head>,
     pub(crate) unreadable: Vec<SagaId>,
-    /// Database time of the transaction; `None` where no row was there to tell it.
-    pub(crate) now: Option<Timestamp>,
 }
 
 impl Loaded {
     fn of(rows: Vec<HeadRow>) -> Self {
-        let mut loaded = Self {
-            now: rows.first().map(|row| row.now),
-            ..Self::default()
-        };
+        let mut loaded = Self::default();
         for row in rows {
             let id = SagaId(row.id);
             match Head::try_from(row) {
@@ -194,7 +182,6 @@ impl Loaded {
     pub(crate) fn append(&mut self, other: Self) {
         self.heads.extend(other.heads);
         self.unreadable.extend(other.unreadable);
-        self.now = self.now.or(other.now);
     }
 }
 
@@ -371,7 +358,6 @@ struct HeadRow {
     traceparent: Option<String>,
     tracestate: Option<String>,
     baggage: Option<String>,
-    now: Timestamp,
 }
 
 impl TryFrom<HeadRow> for Head {

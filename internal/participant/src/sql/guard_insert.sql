@@ -8,8 +8,7 @@ WITH made AS (
       ON CONFLICT DO NOTHING
   RETURNING saga_id, step
 )
-SELECT now() AS "now!",
-       (SELECT greatest(oldest, now() - keep) FROM retention WHERE parent = 'saga_guard') AS "oldest!",
+SELECT (SELECT greatest(oldest, now() - keep) FROM retention WHERE parent = 'saga_guard') AS "oldest!",
        CASE WHEN count(*) < cardinality($1) THEN array_agg(saga_id) END AS sagas,
        CASE WHEN count(*) < cardinality($1) THEN array_agg(step) END AS steps,
        count(*) AS "count!"

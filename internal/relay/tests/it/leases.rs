@@ -1,5 +1,5 @@
 use palinode_testkit::eventually;
-use sqlx::Connection;
+use sqlx::{Connection, PgConnection};
 
 use crate::stack::{LIMIT, Stack, execute};
 
@@ -54,7 +54,7 @@ async fn the_lanes_of_a_killed_relay_are_taken_over() {
 async fn a_worker_whose_session_is_over_is_dead_before_its_leases_end() {
     let mut stack = Stack::start(1).await;
     // as it is found after a process was killed: leases that go on for long
-    let mut session = stack.database.connect().await;
+    let mut session = PgConnection::connect(&stack.url).await.unwrap();
     sqlx::query!(
         "WITH dead AS (
            INSERT INTO outbox_worker (id, seen_until, session, session_start)

@@ -12,6 +12,7 @@ mod parking;
 mod plans;
 mod processes;
 mod record;
+mod restarts;
 mod scripted;
 mod stack;
 mod verdict;

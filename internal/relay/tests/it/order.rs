@@ -1,6 +1,7 @@
 use palinode_relay::Mode;
+use palinode_testkit::eventually;
 
-use crate::stack::Stack;
+use crate::stack::{LIMIT, Stack};
 use crate::writers::Writers;
 
 macro_rules! in_both_modes {
@@ -73,10 +74,13 @@ async fn a_relay_that_is_killed_again_and_again_loses_nothing(mode: Mode) {
     let mut stack = Stack::in_mode(mode, 2).await;
     let writers = Writers::start(&stack, 4, 150).await;
     for _ in 0..3 {
-        let mut relay = stack.relay();
-        relay
-            .until("it publishes", |status| status.published > 20)
-            .await;
+        let relay = stack.relay();
+        eventually(LIMIT, "it publishes", async || {
+            // the writers may have ended before the last is killed
+            stack.write("another", &[b"and another"]).await;
+            (relay.status[0].borrow().published > 20).then_some(())
+        })
+        .await;
         relay.kill().await;
     }
     let relay = stack.relay();

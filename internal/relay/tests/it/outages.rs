@@ -2,6 +2,7 @@ use palinode_db::{Area, Db};
 use palinode_outbox::Doorbell;
 use palinode_relay::Source;
 use palinode_testkit::database::test_database;
+use sqlx::{Connection, PgConnection};
 
 use crate::stack::{RunningRelay, Stack, quick};
 
@@ -90,7 +91,7 @@ async fn connections_that_are_cut_cost_nothing_but_a_moment() {
     let mut relay = stack.relay();
     relay.until("it has all", |status| status.lanes == 64).await;
     for round in 0..5 {
-        let mut admin = stack.database.connect().await;
+        let mut admin = PgConnection::connect(&stack.url).await.unwrap();
         sqlx::query!(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
               WHERE datname = current_database() AND pid <> pg_backend_pid()"

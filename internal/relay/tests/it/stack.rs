@@ -12,6 +12,7 @@ use palinode_relay::{DatabaseStatus, Mode, Options, Publisher, Relay, Source};
 use palinode_telemetry::{TraceContext, Tracer};
 use palinode_testkit::database::{TestDatabase, test_database};
 use palinode_testkit::eventually;
+use palinode_testkit::kafka::Broker;
 use palinode_values::{Clock, EventId};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -40,7 +41,9 @@ pub(crate) struct Stack {
     pub(crate) kafka: Kafka,
     pub(crate) broker: Option<InProcessBroker>,
     pub(crate) doorbell: Doorbell,
-    pub(crate) database: TestDatabase,
+    pub(crate) url: String,
+    /// Dropped with the stack; `None`: it is not ours.
+    _database: Option<TestDatabase>,
     tail: TopicTail,
     pub(crate) seen: Vec<Received>,
     pub(crate) mode: Mode,
@@ -48,18 +51,8 @@ pub(crate) struct Stack {
 
 impl Stack {
     pub(crate) async fn start(count: i32) -> Self {
-        let address = std::env::var_os("PALINODE_TEST_KAFKA").filter(|value| !value.is_empty());
-        let Some(address) = address else {
-            static SAID: Once = Once::new();
-            SAID.call_once(|| {
-                palinode_testkit::skipped("relay on real Kafka", "PALINODE_TEST_KAFKA is not set");
-            });
+        let Some(kafka) = real_kafka() else {
             return Self::in_process(count).await;
-        };
-        let kafka = Kafka {
-            bootstrap: address.into_string().unwrap(),
-            prefix: format!("test-{:08x}", rand::random::<u32>()),
-            broker: BrokerKind::Real,
         };
         create_topics(&kafka, count, 1).await.unwrap();
         Self::on(kafka, None).await
@@ -72,7 +65,37 @@ impl Stack {
     }
 
     async fn on(kafka: Kafka, broker: Option<InProcessBroker>) -> Self {
-        let (database, db) = outbox(&kafka).await;
+        let database = test_database(Area::Order).await;
+        let stack = Self::over(kafka, broker, database.url.clone()).await;
+        Self {
+            _database: Some(database),
+            ..stack
+        }
+    }
+
+    /// On a broker of the caller's own.
+    pub(crate) async fn on_broker(broker: &Broker, count: i32) -> Self {
+        let kafka = of_its_own(broker.address());
+        create_topics(&kafka, count, 1).await.unwrap();
+        Self::on(kafka, None).await
+    }
+
+    /// On a migrated database of the caller's own.
+    pub(crate) async fn on_database(url: String, count: i32) -> Self {
+        match real_kafka() {
+            Some(kafka) => {
+                create_topics(&kafka, count, 1).await.unwrap();
+                Self::over(kafka, None, url).await
+            }
+            None => {
+                let (broker, kafka) = InProcessBroker::start("test", count).unwrap();
+                Self::over(kafka, Some(broker), url).await
+            }
+        }
+    }
+
+    async fn over(kafka: Kafka, broker: Option<InProcessBroker>, url: String) -> Self {
+        let db = outbox(&kafka, &url).await;
         let topics: Vec<_> = TOPICS.iter().map(|spec| spec.topic).collect();
         let tail = TopicTail::start(&kafka, &topics, StartAt::End)
             .await
@@ -82,7 +105,8 @@ impl Stack {
             kafka,
             broker,
             doorbell: Doorbell::new(),
-            database,
+            url,
+            _database: None,
             tail,
             seen: Vec::new(),
             mode: Mode::Queue,
@@ -90,11 +114,15 @@ impl Stack {
     }
 
     pub(crate) async fn in_mode(mode: Mode, count: i32) -> Self {
-        let stack = Self::start(count).await;
+        Self::start(count).await.into_mode(mode).await
+    }
+
+    /// The mode of an outbox that nobody has used yet.
+    pub(crate) async fn into_mode(self, mode: Mode) -> Self {
         if mode == Mode::Log {
-            to_log(&stack.db).await.unwrap();
+            to_log(&self.db).await.unwrap();
         }
-        Self { mode, ..stack }
+        Self { mode, ..self }
     }
 
     pub(crate) async fn end(self) {
@@ -193,11 +221,31 @@ impl Stack {
     }
 }
 
+/// The broker that the tests are run with; `None`: they are run without one, which is said.
+pub(crate) fn real_kafka() -> Option<Kafka> {
+    let address = std::env::var_os("PALINODE_TEST_KAFKA").filter(|value| !value.is_empty());
+    if address.is_none() {
+        static SAID: Once = Once::new();
+        SAID.call_once(|| {
+            palinode_testkit::skipped("relay on real Kafka", "PALINODE_TEST_KAFKA is not set");
+        });
+    }
+    Some(of_its_own(address?.into_string().unwrap()))
+}
+
+/// With topics that nobody else has.
+fn of_its_own(bootstrap: String) -> Kafka {
+    Kafka {
+        bootstrap,
+        prefix: format!("test-{:08x}", rand::random::<u32>()),
+        broker: BrokerKind::Real,
+    }
+}
+
 /// A migrated database whose outbox knows the topics of `kafka`.
-pub(crate) async fn outbox(kafka: &Kafka) -> (TestDatabase, Db) {
-    let database = test_database(Area::Order).await;
+async fn outbox(kafka: &Kafka, url: &str) -> Db {
     let options = palinode_db::Options {
-        url: database.url.clone(),
+        url: url.to_owned(),
         service: "test".to_owned(),
         connections_max: 12,
     };
@@ -210,7 +258,7 @@ pub(crate) async fn outbox(kafka: &Kafka) -> (TestDatabase, Db) {
         .map(|(topic, count)| (topic, kafka.topic_name(topic), count))
         .collect();
     fill_topics(&db, &topics).await.unwrap();
-    (database, db)
+    db
 }
 
 #[expect(

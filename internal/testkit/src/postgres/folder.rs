@@ -177,6 +177,17 @@ impl Folder {
         self.path.join("pgdata")
     }
 
+    /// Deletes the sockets of servers that were killed: each is named after a port.
+    pub(super) fn delete_sockets(&self) -> io::Result<()> {
+        for entry in fs::read_dir(self.pgdata())? {
+            let entry = entry?;
+            if entry.file_name().to_string_lossy().starts_with(".s.PGSQL.") {
+                fs::remove_file(entry.path())?;
+            }
+        }
+        Ok(())
+    }
+
     pub(super) fn log(&self) -> PathBuf {
         self.path.join("postgres.log")
     }

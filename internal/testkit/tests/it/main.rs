@@ -6,3 +6,4 @@ mod docs;
 mod kafka;
 mod postgres;
 mod tidy;
+mod transactions;

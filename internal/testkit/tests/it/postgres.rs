@@ -93,6 +93,28 @@ async fn a_kept_folder_keeps_its_data() {
 }
 
 #[tokio::test]
+async fn clients_use_the_socket_where_its_path_can_be_one() {
+    const VIA: &str = "SELECT CASE WHEN inet_client_addr() IS NULL THEN 'socket' ELSE 'TCP' END";
+    let folder = tempfile::tempdir().unwrap();
+    let plain = folder.path().join("data");
+    fs::create_dir(&plain).unwrap();
+    for name in ["with a blank", &"l".repeat(100)] {
+        let data_dir = folder.path().join(name);
+        let cluster = Cluster::start(options(Some(&data_dir))).await.unwrap();
+        assert_eq!(one(&cluster, VIA).await, "TCP", "{name}");
+        cluster.stop().await;
+    }
+    let cluster = Cluster::start(options(Some(&plain))).await.unwrap();
+    assert_eq!(one(&cluster, VIA).await, "socket");
+    cluster.stop().await;
+    let left = plain.join("pgdata/.s.PGSQL.1");
+    fs::write(&left, "of a server that was killed").unwrap();
+    let cluster = Cluster::start(options(Some(&plain))).await.unwrap();
+    assert!(!left.exists());
+    cluster.stop().await;
+}
+
+#[tokio::test]
 async fn a_server_whose_owner_was_killed_is_stopped_at_the_next_start() {
     let folder = tempfile::tempdir().unwrap();
     let cluster = Cluster::start(options(Some(folder.path()))).await.unwrap();

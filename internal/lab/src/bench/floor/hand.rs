@@ -61,7 +61,7 @@ impl Loop {
     }
 
     async fn begin(&mut self) -> anyhow::Result<()> {
-        sqlx::raw_sql("BEGIN")
+        sqlx::raw_sql(palinode_db::BEGIN)
             .execute(&mut *self.connection)
             .await?;
         Ok(())
@@ -309,7 +309,6 @@ impl Hand {
         let (head, none) = (&stage.head, vec![None::<&str>; count]);
         let until = vec![head.wakes.then_some(batch.wake_at); count];
         one.begin().await?;
-        one.run("now", sqlx::query(sql::NOW), 1).await?;
         let query = sqlx::query(sql::INSERT_SAGAS)
             .bind(&batch.sagas)
             .bind(timer_lanes)
@@ -343,7 +342,6 @@ impl Hand {
             vec![None::<&str>; count],
         );
         one.begin().await?;
-        one.run("now", sqlx::query(sql::NOW), 1).await?;
         let query = sqlx::query(sql::ADVANCE_SAGAS)
             .bind(&batch.sagas)
             .bind(vec![before.head.version; count])

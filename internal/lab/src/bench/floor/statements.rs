@@ -7,8 +7,6 @@ macro_rules! file {
     };
 }
 
-/// Each transaction of the orchestrator asks for the time.
-pub(super) const NOW: &str = "SELECT now()";
 file!(READ_PAGE = "relay" / "read_page");
 file!(DELETE = "relay" / "delete_acknowledged");
 file!(INSERT_SAGAS = "orchestrator" / "insert_sagas");
