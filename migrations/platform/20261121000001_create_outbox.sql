@@ -71,6 +71,9 @@ CREATE FUNCTION outbox_worker_is_dead(session int, session_start timestamptz) RE
 $$;
 COMMENT ON FUNCTION outbox_worker_is_dead IS 'Whether the session is over; one that may not be looked at is believed to live';
 
+CREATE FUNCTION outbox_pending() RETURNS bigint LANGUAGE sql STABLE AS 'SELECT count(*) FROM outbox';
+COMMENT ON FUNCTION outbox_pending IS 'Rows that are not published, by the shape that the outbox has';
+
 CREATE TABLE outbox_parked (
   id          bigint      NOT NULL,
   lane        smallint    NOT NULL,

@@ -9,6 +9,7 @@ use anyhow::{Context, bail, ensure};
 use futures_util::future::join_all;
 use palinode_db::{Area, Db};
 use palinode_messaging::LANES;
+use palinode_outbox::Shape;
 use palinode_relay::operate::{self, Count, LaneStatus, OldestXmin, Status};
 use palinode_service::SERVICES;
 use serde_json::{Value as Json, json};
@@ -18,6 +19,7 @@ use crate::sagas::{Format, table};
 
 mod parked;
 
+pub use palinode_relay::Mode;
 pub use palinode_relay::operate::Verdict;
 pub use parked::{Decision, decide, list, show};
 
@@ -140,6 +142,7 @@ pub async fn status(
     });
     let heads = [
         "service",
+        "mode",
         "pending",
         "oldest",
         "lanes owned",
@@ -168,6 +171,7 @@ fn status_row(service: &str, status: &Status) -> Vec<String> {
     let xmin = status.oldest_xmin.as_ref();
     vec![
         service.to_owned(),
+        mode_word(status.shape).to_owned(),
         counted(status.pending),
         age(status.oldest_s),
         status.lanes_owned.to_string(),
@@ -187,6 +191,7 @@ fn status_json(status: &Status) -> Json {
         |xmin| json!({"who": xmin.who, "age_s": xmin.age_s, "transactions": xmin.transactions}),
     );
     json!({
+        "mode": mode_word(status.shape),
         "pending": count(status.pending),
         "oldest_s": status.oldest_s,
         "lanes": {
@@ -215,6 +220,14 @@ fn hints(service: &str, status: &anyhow::Result<Status>) -> Vec<Hint> {
     let mut hints = Vec::new();
     let mut hint = |words: String, command: String| hints.push(Hint { words, command });
     let (workers, pending) = (status.workers, status.pending.rows);
+    if status.shape == Shape::Foreign {
+        hint(
+            "nothing is published: the database was restored, and a log's cursors mean nothing there; \
+             each of its rows can be published once more"
+                .to_owned(),
+            format!("palinode outbox mode log --service {service}"),
+        );
+    }
     if workers == 0 && pending > 0 {
         hint(
             "no relay lives, and rows wait to be published".to_owned(),
@@ -347,6 +360,59 @@ pub async fn set_paused(
         )?;
     }
     Ok(())
+}
+
+/// Turns outboxes into logs or into queues; one that is so already stays as it is.
+///
+/// # Errors
+/// A database does not answer, or a transaction holds the table; those before it have changed.
+pub async fn set_mode(
+    outboxes: &Outboxes,
+    mode: Mode,
+    format: Format,
+    out: &mut impl Write,
+) -> anyhow::Result<()> {
+    let mut changed = Vec::new();
+    for database in &outboxes.databases {
+        let db = database.db()?;
+        let before = operate::status(db).await?.shape;
+        let set = match mode {
+            Mode::Log => palinode_outbox::to_log(db).await,
+            Mode::Queue => palinode_outbox::to_queue(db).await,
+        };
+        set.map_err(|error| match error {
+            held @ palinode_db::Error::Contended(_) => anyhow::Error::from(held)
+                .context("a transaction holds the table for long: try again"),
+            other => other.into(),
+        })
+        .with_context(|| format!("the outbox of {}", database.service))?;
+        changed.push((database.service, before, operate::status(db).await?.shape));
+    }
+    if format == Format::Json {
+        let changed = changed.iter().map(|(service, before, after)| {
+            json!({"service": service, "was": mode_word(*before), "mode": mode_word(*after)})
+        });
+        writeln!(out, "{:#}", json!({"outboxes": changed.collect::<Json>()}))?;
+        return Ok(());
+    }
+    for (service, before, after) in &changed {
+        let (before, after) = (mode_word(*before), mode_word(*after));
+        if before == after {
+            writeln!(out, "{service}: {after}, as before")?;
+        } else {
+            writeln!(out, "{service}: {before} → {after}")?;
+        }
+    }
+    writeln!(out, "Relays notice by themselves, within four seconds.")?;
+    Ok(())
+}
+
+fn mode_word(shape: Shape) -> &'static str {
+    match shape {
+        Shape::Queue => "queue",
+        Shape::Log => "log",
+        Shape::Foreign => "log (restored)",
+    }
 }
 
 /// Lanes by number, by range, or all of them.

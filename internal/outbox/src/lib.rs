@@ -40,5 +40,5 @@ pub use append::{MESSAGE_BYTES_MAX, RECORDS_MAX, append};
 pub use doorbell::Doorbell;
 pub use error::Error;
 pub use held::Held;
-pub use shape::{to_log, to_queue};
+pub use shape::{Shape, shape, to_log, to_queue};
 pub use topics::{TopicRow, fill_topics, require_topics, topics};

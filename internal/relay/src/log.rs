@@ -10,15 +10,21 @@
 )]
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::TryStreamExt;
-use palinode_db::{Db, Error};
+use palinode_db::{Db, Error, Tx};
 use sqlx::{FromRow, PgConnection, Row as _};
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::lanes::Asked;
 use crate::page::{LaneReport, Page, Park, Topics};
 use crate::store::Row;
+
+/// How long writers wait for the rest of a log to be published, and how often that is looked at.
+const HOLD_LIMIT: Duration = Duration::from_millis(50);
+const HOLD_PAUSE: Duration = Duration::from_millis(2);
 
 /// Up to where a lane is published.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,42 +84,6 @@ impl Window {
         let whole = whole && open.is_empty();
         self.moved_to(passed.unwrap_or(self.after_id), whole && self.closes)
     }
-}
-
-/// Why a relay does not run in log mode here.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum Refusal {
-    #[error("the outbox is no log: stop its writers and its relay, drain it, and turn it into one")]
-    NoLog,
-    #[error(
-        "the outbox was restored into another server, or into the past of this one: its cursors \
-         mean nothing here; check what was published, then set a new base"
-    )]
-    Restored,
-    #[error(transparent)]
-    Db(#[from] Error),
-}
-
-/// Refuses to run where cursors and transaction ids do not belong together: after a restore.
-pub(crate) async fn guard(db: &Db) -> Result<(), Refusal> {
-    let mut connection = db.pool().acquire().await.map_err(Error::from)?;
-    let is_log: bool = sqlx::query_scalar("SELECT to_regclass('outbox_log') IS NOT NULL")
-        .fetch_one(&mut *connection)
-        .await
-        .map_err(Error::from)?;
-    if !is_log {
-        return Err(Refusal::NoLog);
-    }
-    let fits: bool = sqlx::query_scalar(
-        "SELECT system_identifier = (SELECT system_identifier FROM pg_control_system())
-            AND pg_snapshot_xmax(pg_current_snapshot()) >= (
-                SELECT max(greatest(pg_snapshot_xmax(s1), pg_snapshot_xmax(s2))) FROM outbox_lane)
-           FROM outbox_log",
-    )
-    .fetch_one(&mut *connection)
-    .await
-    .map_err(Error::from)?;
-    if fits { Ok(()) } else { Err(Refusal::Restored) }
 }
 
 /// The cursors of some lanes.
@@ -352,12 +322,32 @@ pub(crate) async fn settle(
     Ok(lanes)
 }
 
-/// Empties the log if everything in it is published and nobody writes to it.
-pub(crate) async fn truncate(db: &Db) -> Result<(), Error> {
-    sqlx::raw_sql(include_str!("sql/log_truncate.sql"))
-        .execute(db.pool())
+/// Empties the log, once everything in it is published; false: there was no moment for it. Writers
+/// wait meanwhile: for who writes at the beginning, and then for the rest to be published.
+pub(crate) async fn truncate(db: &Db) -> Result<bool, Error> {
+    match hold_and_truncate(db.begin().await?).await {
+        Err(Error::Contended(_)) => Ok(false), // somebody has it open for longer
+        done => done,
+    }
+}
+
+async fn hold_and_truncate(mut tx: Tx) -> Result<bool, Error> {
+    sqlx::raw_sql(include_str!("sql/log_hold.sql"))
+        .execute(tx.conn())
         .await?;
-    Ok(())
+    let until = Instant::now() + HOLD_LIMIT;
+    while sqlx::query_scalar(include_str!("sql/log_pending.sql"))
+        .fetch_one(tx.conn())
+        .await?
+    {
+        if Instant::now() >= until {
+            return Ok(false);
+        }
+        tokio::time::sleep(HOLD_PAUSE).await;
+    }
+    sqlx::raw_sql("TRUNCATE outbox").execute(tx.conn()).await?;
+    tx.commit().await?;
+    Ok(true)
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! What operators see of an outbox, and what they decide about it.
 
 use palinode_db::{Db, Error};
+pub use palinode_outbox::Shape;
 use uuid::Uuid;
 
 mod log;
@@ -14,6 +15,8 @@ const COUNTED_MAX: i64 = 10_000;
 /// How an outbox is doing.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Status {
+    /// What the table is made for.
+    pub shape: Shape,
     /// Rows that wait to be published.
     pub pending: Count,
     /// Age of the oldest of them, in seconds.
@@ -124,11 +127,13 @@ pub async fn status(db: &Db) -> Result<Status, Error> {
     )
     .fetch_one(db.pool())
     .await?;
+    let shape = palinode_outbox::shape(&mut *db.pool().acquire().await?).await?;
     let (pending, oldest_s) = match log::heads(db).await? {
         None => (Count::of(row.pending, estimates.rows), row.oldest_s),
         Some(heads) => log::sum(&heads),
     };
     Ok(Status {
+        shape,
         pending,
         oldest_s,
         lanes_owned: row.owned,

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-/// How an outbox is emptied. Both have the same contract; every relay of an outbox has one mode.
+/// How an outbox is emptied; the shape of its table says it. Both have the same contract.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Mode {
     /// What is published is deleted. Suits almost everybody.
@@ -15,8 +15,6 @@ pub enum Mode {
 /// Limits of a relay; the defaults suit production.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// How the outbox is emptied.
-    pub mode: Mode,
     /// How long a lease lasts. Shorter: a killed relay is replaced sooner, and a slow database
     /// costs lanes sooner. Renewed every third of it.
     pub lease_ttl: Duration,
@@ -25,6 +23,9 @@ pub struct Options {
     /// The longest pause between two looks at an outbox that nobody rings for. Shorter: less
     /// delay for writers in other processes, more statements.
     pub poll_pause_max: Duration,
+    /// Published rows of a log after which it is emptied although somebody writes all the time;
+    /// writers wait for it then, a tenth of a second at the most.
+    pub log_rows_max: u64,
     /// Whether every writer of this process rings the doorbell after its commit. Then a look finds
     /// all that there is, and looks without a ring are for the rows of other processes alone.
     pub rung: bool,
@@ -37,10 +38,10 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            mode: Mode::default(),
             lease_ttl: Duration::from_secs(10),
             page_rows: 5_000,
             poll_pause_max: Duration::from_millis(20),
+            log_rows_max: 1_000_000,
             rung: false,
             stall_limit: Duration::from_secs(5),
             stop_limit: Duration::from_secs(5),

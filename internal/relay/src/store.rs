@@ -43,6 +43,15 @@ pub(crate) struct RoundPlan {
 
 /// What became of it.
 #[derive(Debug)]
+pub(crate) enum Leased {
+    /// The leases are as the round says.
+    Round(Round),
+    /// The outbox has another shape by now: nothing was leased.
+    Reshaped,
+}
+
+/// The leases after a round.
+#[derive(Debug)]
 pub(crate) struct Round {
     /// Workers that live, this one included.
     pub(crate) living: usize,
@@ -143,8 +152,14 @@ pub(crate) async fn park(
 
 /// Says that the worker lives, renews its leases, gives back the excess and takes free lanes up
 /// to its share.
-pub(crate) async fn lease_round(conn: &mut PgConnection, plan: &RoundPlan) -> Result<Round, Error> {
-    let living = beat(conn, plan).await?;
+pub(crate) async fn lease_round(
+    conn: &mut PgConnection,
+    plan: &RoundPlan,
+) -> Result<Leased, Error> {
+    let (living, mode) = beat(conn, plan).await?;
+    if mode != plan.mode {
+        return Ok(Leased::Reshaped);
+    }
     let sent = boot_time();
     let renewed = renew(conn, plan).await?;
     let renewed_until = trust_end(sent, boot_time().saturating_sub(sent), plan.ttl);
@@ -168,7 +183,7 @@ pub(crate) async fn lease_round(conn: &mut PgConnection, plan: &RoundPlan) -> Re
         Mode::Log if !of_taken.is_empty() => log::cursors(conn, &of_taken).await?,
         Mode::Log | Mode::Queue => Vec::new(),
     };
-    Ok(Round {
+    Ok(Leased::Round(Round {
         cursors,
         living,
         renewed,
@@ -176,19 +191,20 @@ pub(crate) async fn lease_round(conn: &mut PgConnection, plan: &RoundPlan) -> Re
         parked: parked_keys(conn, &changed).await?,
         taken,
         taken_until,
-    })
+    }))
 }
 
-/// The worker's heartbeat; returns how many live, itself included.
-async fn beat(conn: &mut PgConnection, plan: &RoundPlan) -> Result<usize, Error> {
-    let others = sqlx::query_scalar!(
+/// The worker's heartbeat; returns how many live, itself included, and the shape of the outbox.
+async fn beat(conn: &mut PgConnection, plan: &RoundPlan) -> Result<(usize, Mode), Error> {
+    let row = sqlx::query!(
         r#"WITH me AS (
              INSERT INTO outbox_worker (id, seen_until, session, session_start)
              SELECT $1, clock_timestamp() + $2, pg_backend_pid(), min(a.backend_start)
                FROM pg_stat_get_activity(pg_backend_pid()) a
                  ON CONFLICT (id) DO UPDATE SET seen_until = excluded.seen_until,
                     session = excluded.session, session_start = excluded.session_start)
-           SELECT count(*) AS "others!" FROM outbox_worker
+           SELECT count(*) AS "others!", to_regclass('outbox_log') IS NOT NULL AS "is_log!"
+             FROM outbox_worker
             WHERE id <> $1 AND seen_until > clock_timestamp()
               AND NOT outbox_worker_is_dead(session, session_start)"#,
         plan.worker,
@@ -196,7 +212,8 @@ async fn beat(conn: &mut PgConnection, plan: &RoundPlan) -> Result<usize, Error>
     )
     .fetch_one(conn)
     .await?;
-    Ok(usize::try_from(others).unwrap_or_default() + 1)
+    let mode = if row.is_log { Mode::Log } else { Mode::Queue };
+    Ok((usize::try_from(row.others).unwrap_or_default() + 1, mode))
 }
 
 /// Renews all at once; a lane that does not come back is lost.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use palinode_db::{Db, Error, Own};
 use palinode_messaging::Backoff;
-use palinode_outbox::{Doorbell, TopicRow};
+use palinode_outbox::{Doorbell, Shape, TopicRow};
 use palinode_telemetry::Tracer;
 use palinode_values::Clock;
 use tokio::sync::{Mutex, watch};
@@ -14,13 +14,12 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::lanes::{Asked, Lanes, Loss};
-use crate::log;
 use crate::options::{Mode, Options};
 use crate::page::{Page, Report, Topics};
 use crate::poll::Poll;
 use crate::publisher::Publisher;
 use crate::relay::DatabaseStatus;
-use crate::store::{self, Round};
+use crate::store::{self, Leased};
 use crate::verdict::Carried;
 
 mod events;
@@ -51,14 +50,27 @@ pub(crate) struct Worker<P> {
     pub(crate) status: watch::Sender<DatabaseStatus>,
 }
 
+/// Why an outbox is not published.
+#[derive(Debug, thiserror::Error)]
+enum Refusal {
+    #[error(
+        "the outbox was restored into another server, or into the past of this one: its cursors \
+         mean nothing here; publish all that is in it once more with palinode outbox mode log"
+    )]
+    Foreign,
+    #[error(transparent)]
+    Db(#[from] Error),
+}
+
 /// Something that took time is over.
 enum Event {
-    Leased(Vec<(i16, i64, i64)>, Result<Round, Error>),
+    Leased(Vec<(i16, i64, i64)>, Result<Leased, Error>),
     Read(Read),
     Published(u64, Report),
     /// With the lanes that turned out to be lost.
     Settled(Vec<Report>, Result<Vec<i16>, Error>),
-    Vacuumed(Result<(), Error>),
+    /// So many rows were to go; false: not now.
+    Vacuumed(u64, Result<bool, Error>),
     Decided {
         page: u64,
         lane: i16,
@@ -76,6 +88,9 @@ struct Read {
 /// A worker at work.
 struct Run<'a, P> {
     worker: &'a Worker<P>,
+    mode: Mode,
+    /// The outbox has another shape by now: this run is over.
+    reshaped: bool,
     id: Uuid,
     topics: Arc<Topics>,
     lanes: Lanes,
@@ -119,11 +134,17 @@ impl<P: Publisher> Worker<P> {
     /// Runs until `stop`, whatever becomes of the database; then finishes the pages in flight and
     /// gives its lanes back.
     pub(crate) async fn run(self, stop: CancellationToken) {
-        let Some(topics) = self.load_topics(&stop).await else {
-            return;
-        };
+        while let Some((mode, topics)) = self.load(&stop).await {
+            self.run_as(mode, topics, &stop).await;
+        }
+    }
+
+    /// Runs until `stop`, or until the outbox has another shape.
+    async fn run_as(&self, mode: Mode, topics: Topics, stop: &CancellationToken) {
         let mut run = Run {
-            worker: &self,
+            worker: self,
+            mode,
+            reshaped: false,
             id: uuid::Builder::from_random_bytes(rand::random()).into_uuid(),
             topics: Arc::new(topics),
             lanes: Lanes::default(),
@@ -147,7 +168,7 @@ impl<P: Publisher> Worker<P> {
             vacuuming: Step::new(),
             to_vacuum: 0,
         };
-        while !stop.is_cancelled() {
+        while !stop.is_cancelled() && !run.reshaped {
             run.start_what_is_due();
             let wake = run.next_wake();
             tokio::select! {
@@ -160,19 +181,27 @@ impl<P: Publisher> Worker<P> {
         run.finish().await;
     }
 
-    /// Reads the dictionary of topics, once the outbox is what the mode needs.
-    async fn look(&self) -> Result<Vec<TopicRow>, log::Refusal> {
-        if self.options.mode == Mode::Log {
-            log::guard(&self.db).await?;
-        }
-        Ok(palinode_outbox::topics(&self.db).await?)
+    /// Asks what the outbox is made for, and reads the dictionary of topics.
+    async fn look(&self) -> Result<(Mode, Vec<TopicRow>), Refusal> {
+        let mut connection = self.db.pool().acquire().await.map_err(Error::from)?;
+        let mode = match palinode_outbox::shape(&mut connection).await? {
+            Shape::Queue => Mode::Queue,
+            Shape::Log => Mode::Log,
+            Shape::Foreign => return Err(Refusal::Foreign),
+        };
+        drop(connection);
+        Ok((mode, palinode_outbox::topics(&self.db).await?))
     }
 
-    async fn load_topics(&self, stop: &CancellationToken) -> Option<Topics> {
+    /// `None`: stopped.
+    async fn load(&self, stop: &CancellationToken) -> Option<(Mode, Topics)> {
         let mut backoff = Backoff::default();
         loop {
+            if stop.is_cancelled() {
+                return None;
+            }
             match self.look().await {
-                Ok(rows) => return Some(Topics::of(rows)),
+                Ok((mode, rows)) => return Some((mode, Topics::of(rows))),
                 Err(error) => {
                     self.status.send_modify(|status| status.database = false);
                     tracing::warn!(
@@ -306,6 +335,10 @@ impl<P: Publisher> Run<'_, P> {
         // leases are not renewed any more
         let trust_left = self.lanes.trust_left().unwrap_or_default();
         let mut deadline = Instant::now() + self.worker.options.stop_limit.min(trust_left);
+        if self.reshaped {
+            // what is acknowledged and not settled is published again, in the new shape
+            deadline = Instant::now();
+        }
         let mut purged = false;
         loop {
             if self.has_to_settle() && self.settling.is_due() {
@@ -326,7 +359,7 @@ impl<P: Publisher> Run<'_, P> {
                         Event::Settled(reports, done) => self.on_settled(reports, done),
                         // what was read is not sent any more; its lanes are given back below
                         Event::Read(_) => self.reading.running = false,
-                        Event::Vacuumed(done) => self.on_vacuumed(done),
+                        Event::Vacuumed(rows, done) => self.on_vacuumed(rows, done),
                         Event::Leased(asked, round) => self.on_leased(&asked, round),
                         Event::Decided {
                             page,
@@ -401,6 +434,13 @@ impl Step {
     /// Not before a while.
     fn pause(&mut self) {
         self.next = Instant::now() + self.backoff.next_pause();
+    }
+
+    /// At once, unless it has just failed.
+    fn hurry(&mut self) {
+        if self.is_well() {
+            self.next = Instant::now();
+        }
     }
 
     fn failed(&mut self, pause_max: Duration) {

@@ -75,10 +75,6 @@ pub struct Config {
     /// Where the outbox is published from
     #[arg(long, env = "PALINODE_RELAY", value_enum, default_value_t = RelayMode::InProcess)]
     pub relay: RelayMode,
-    /// How the outbox is emptied: every process that publishes from a database has the same mode, and
-    /// the tables of a log are made before it is switched on
-    #[arg(long, env = "PALINODE_OUTBOX_MODE", value_enum, default_value_t = OutboxMode::Queue)]
-    pub outbox_mode: OutboxMode,
     /// OTLP collector for spans, over gRPC [default: spans are not exported]
     #[arg(long, env = "PALINODE_OTLP_ENDPOINT", value_name = "URL")]
     pub otlp_endpoint: Option<String>,
@@ -171,24 +167,6 @@ pub enum RelayMode {
     InProcess,
     /// Another process (`relay`).
     None,
-}
-
-/// How an outbox is emptied.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum OutboxMode {
-    /// What is published is deleted.
-    Queue,
-    /// Rows stay for a while, and a cursor moves over them.
-    Log,
-}
-
-impl From<OutboxMode> for palinode_relay::Mode {
-    fn from(mode: OutboxMode) -> Self {
-        match mode {
-            OutboxMode::Queue => Self::Queue,
-            OutboxMode::Log => Self::Log,
-        }
-    }
 }
 
 /// How log lines look.

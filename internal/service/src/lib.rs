@@ -20,8 +20,8 @@ mod services;
 mod tasks;
 
 pub use config::{
-    Broker, Config, ConfigError, DatabaseUrl, LogStyle, NamedDatabase, OutboxMode, Peers,
-    PlanVersion, RelayMode,
+    Broker, Config, ConfigError, DatabaseUrl, LogStyle, NamedDatabase, Peers, PlanVersion,
+    RelayMode,
 };
 pub use context::{Context, Opening, Shared, StartError, bind};
 pub use process::{Part, main, run_process};

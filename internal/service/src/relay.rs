@@ -80,7 +80,6 @@ pub(crate) fn spawn_for(context: &Context) -> anyhow::Result<()> {
         .of(area);
     let (stop, doorbell) = (context.tasks.stop_token(), context.doorbell.clone());
     let producer = context.shared.producer(&context.kafka)?;
-    let mode = context.config.outbox_mode.into();
     let (tracer, clock) = (context.tracer.clone(), context.clock.clone());
     context.spawn("relay", async move {
         let db = tokio::select! {
@@ -93,7 +92,6 @@ pub(crate) fn spawn_for(context: &Context) -> anyhow::Result<()> {
             doorbell,
         };
         let options = palinode_relay::Options {
-            mode,
             poll_pause_max: POLL_PAUSE_MAX,
             rung: true,
             ..palinode_relay::Options::default()
@@ -108,10 +106,7 @@ pub(crate) fn spawn_for(context: &Context) -> anyhow::Result<()> {
 
 fn relay_of(context: &Context, sources: Vec<Source>) -> anyhow::Result<Relay> {
     let producer = context.shared.producer(&context.kafka)?;
-    let options = palinode_relay::Options {
-        mode: context.config.outbox_mode.into(),
-        ..palinode_relay::Options::default()
-    };
+    let options = palinode_relay::Options::default();
     let (tracer, clock) = (context.tracer.clone(), context.clock.clone());
     Ok(Relay::new(options, sources, producer, tracer, clock))
 }

@@ -6,8 +6,9 @@ use clap::{Args, Subcommand, ValueEnum};
 use palinode_lab::bench::{
     self, AtRest, Common, Floor, Growth, Pace, Recovery, RelayBench, Report, Sagas, Through,
 };
-use palinode_service::OutboxMode;
 use palinode_telemetry::{LogFormat, init_logs};
+
+use super::outbox::OutboxMode;
 
 #[derive(Debug, Subcommand)]
 #[command(after_help = "Examples:

@@ -2,7 +2,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Args, Subcommand};
-use palinode_lab::outbox::{self, Outboxes, Verdict};
+use palinode_lab::outbox::{self, Mode, Outboxes, Verdict};
 use palinode_lab::sagas::Format;
 use palinode_lab::sagas::bulk::Consent;
 use palinode_lab::server_of;
@@ -36,6 +36,14 @@ the table says what is wrong, and the one below that which command may help.")]
     /// Let paused lanes go on
     #[command(after_help = "Example:\n  palinode outbox resume all --service order")]
     Resume(Lanes),
+    /// Say how outboxes are emptied: what is published is deleted (queue), or stays for a while (log)
+    #[command(after_help = EXAMPLE_MODE)]
+    Mode {
+        /// How
+        mode: OutboxMode,
+        #[command(flatten)]
+        at: Databases,
+    },
     /// List what can be neither published nor handled as it is, and decide about it
     #[command(after_help = EXAMPLE_PARKED)]
     Parked(Parked),
@@ -49,6 +57,15 @@ const EXAMPLE_PAUSE: &str = "Examples:
 Lanes are numbered 0 to 63, and a key has the same lane in every outbox. The relay stops reading a
 lane with its next renewal, within four seconds.";
 
+const EXAMPLE_MODE: &str = "Examples:
+  palinode outbox mode log --service order
+  palinode outbox mode queue
+
+A log suits an outbox that is written at a high rate, or whose database has transactions that stay open
+for long: nothing is deleted, a cursor moves over the rows, and the table is emptied as a whole from time
+to time. Writers wait while the table is changed, relays notice by themselves, and nothing is lost. Which
+mode an outbox has is in palinode outbox status.";
+
 const EXAMPLE_PARKED: &str = "Examples:
   palinode outbox parked --service order
   palinode outbox parked show order/17
@@ -57,6 +74,24 @@ const EXAMPLE_PARKED: &str = "Examples:
 
 A record is named SERVICE/ID when it could not be published, and SERVICE/TOPIC/PARTITION/OFFSET when a
 consumer could not handle it. The exit code of the list is 0 only when nothing is parked.";
+
+/// How an outbox is emptied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum OutboxMode {
+    /// What is published is deleted
+    Queue,
+    /// What is published stays for a while, and a cursor moves over it
+    Log,
+}
+
+impl From<OutboxMode> for Mode {
+    fn from(mode: OutboxMode) -> Self {
+        match mode {
+            OutboxMode::Queue => Self::Queue,
+            OutboxMode::Log => Self::Log,
+        }
+    }
+}
 
 /// Which databases, and how to answer.
 #[derive(Debug, Args)]
@@ -193,6 +228,11 @@ impl Outbox {
             }
             Self::Pause(line) => line.set_paused(true).await?,
             Self::Resume(line) => line.set_paused(false).await?,
+            Self::Mode { mode, at } => {
+                let (outboxes, format) = at.open().await?;
+                outbox::set_mode(&outboxes, mode.into(), format, &mut out).await?;
+                true
+            }
             Self::Parked(line) => line.run().await?,
         };
         Ok(if good {

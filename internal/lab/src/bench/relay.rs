@@ -125,10 +125,7 @@ impl Run {
             BrokerKind::Real => None,
         };
         let relay = Relay::new(
-            Options {
-                mode: self.options.mode,
-                ..Options::default()
-            },
+            Options::default(),
             vec![self.source().await?],
             Producer::start(&self.kafka)?,
             Tracer::disabled(),
@@ -242,13 +239,7 @@ impl Run {
 
     /// Rows of the outbox that are not published.
     async fn left(&self) -> anyhow::Result<i64> {
-        let count = match self.options.mode {
-            Mode::Queue => "SELECT count(*) FROM outbox",
-            Mode::Log => {
-                "SELECT count(*) FROM outbox o JOIN outbox_lane l USING (lane)
-                  WHERE NOT pg_visible_in_snapshot(o.xid, l.s1)"
-            }
-        };
+        let count = "SELECT outbox_pending()";
         Ok(sqlx::query_scalar(count).fetch_one(self.db.pool()).await?)
     }
 

@@ -170,7 +170,7 @@ impl Site {
         loop {
             let mut rows = 0;
             for outbox in &mut outboxes {
-                let row = sqlx::query("SELECT count(*) FROM outbox")
+                let row = sqlx::query("SELECT outbox_pending()")
                     .fetch_one(outbox)
                     .await?;
                 rows += row.try_get::<i64, _>(0)?;

@@ -98,7 +98,7 @@ impl Eyes {
                 .await?;
                 let mut unpublished = 0;
                 for outbox in outboxes {
-                    unpublished += count(outbox, "SELECT count(*) FROM outbox").await?;
+                    unpublished += count(outbox, "SELECT outbox_pending()").await?;
                 }
                 let pending = "SELECT count(*) FROM orders WHERE status = 'pending'";
                 Ok(Tally {

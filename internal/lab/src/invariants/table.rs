@@ -124,7 +124,7 @@ pub(super) const OUTBOX_FACTS: &[Fact] = &[
         area: Area::Saga,
         table: "left_over",
         columns: "area text, what text, count bigint",
-        select: "SELECT '{area}'::text, 'outbox'::text, count(*) FROM outbox \
+        select: "SELECT '{area}'::text, 'outbox'::text, outbox_pending() \
                  UNION ALL SELECT '{area}', 'outbox_parked', count(*) FROM outbox_parked \
                  UNION ALL SELECT '{area}', 'consumer_parked', count(*) FROM consumer_parked",
     },

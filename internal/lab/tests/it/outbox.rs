@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use palinode_db::Area;
 use palinode_lab::outbox::{
-    Decision, Outboxes, Verdict, decide, lanes, list, set_paused, show, status,
+    Decision, Mode, Outboxes, Verdict, decide, lanes, list, set_mode, set_paused, show, status,
 };
 use palinode_lab::sagas::Format;
 use palinode_lab::sagas::bulk::Consent;
@@ -14,7 +14,7 @@ use palinode_testkit::eventually;
 use prost::{Message, Name};
 use serde_json::{Value as Json, json};
 
-use crate::rig::Rig;
+use crate::rig::{Rig, mugs, wallet};
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -48,6 +48,15 @@ async fn until_parked(outboxes: &Outboxes, count: usize) -> Vec<Json> {
         (parked.len() == count).then_some(parked)
     })
     .await
+}
+
+/// Places an order, and waits for its end.
+async fn place_one(rig: &Rig) {
+    let order = mugs("alice", "DE", wallet());
+    let answer = rig.gateway.post("/v1/orders", &order, None).await.unwrap();
+    let placed = answer.success().unwrap();
+    let order = rig.decided(placed["orderId"].as_str().unwrap()).await;
+    assert_eq!(order["status"], "ORDER_STATUS_CONFIRMED");
 }
 
 fn decision(verdict: Verdict, records: &[&Json]) -> Decision {
@@ -121,6 +130,48 @@ async fn a_parked_record_is_seen_and_decided_about() {
     assert!(done);
     let (good, _) = asked!(list(&outboxes, 100));
     assert!(good);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_outbox_or_all_become_logs_and_queues_again() {
+    let rig = Rig::start(async |_| {}).await;
+    let (one, all) = (rig.outboxes(Some("order")).await, rig.outboxes(None).await);
+    let ((), told) = asked!(set_mode(&one, Mode::Log));
+    let expected = json!([{"service": "order", "was": "queue", "mode": "log"}]);
+    assert_eq!(told["outboxes"], expected);
+    let ((), told) = asked!(set_mode(&all, Mode::Log));
+    let order = told["outboxes"].as_array().unwrap().iter();
+    let order = order.clone().find(|o| o["service"] == "order").unwrap();
+    assert_eq!(
+        (&order["was"], &order["mode"]),
+        (&json!("log"), &json!("log"))
+    );
+    place_one(&rig).await;
+
+    // as after a restore
+    rig.execute(
+        Area::Order,
+        "UPDATE outbox_log SET system_identifier = system_identifier + 1",
+    )
+    .await;
+    let (good, told) = asked!(status(&one));
+    assert!(!good);
+    let order = &told["outboxes"][0];
+    assert_eq!(order["mode"], "log (restored)");
+    let way_out = "palinode outbox mode log --service order";
+    assert_eq!(order["hints"][0]["run"], way_out);
+    let ((), told) = asked!(set_mode(&one, Mode::Log));
+    assert_eq!(told["outboxes"][0]["mode"], "log");
+
+    let ((), told) = asked!(set_mode(&all, Mode::Queue));
+    let mut modes = told["outboxes"].as_array().unwrap().iter();
+    assert!(modes.all(|outbox| outbox["mode"] == "queue"), "{told:#}");
+    place_one(&rig).await;
+    eventually(LIMIT, "all is published", async || {
+        let (good, _) = asked!(status(&all));
+        good.then_some(())
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,13 +1,11 @@
--- Turns an empty outbox into a log. Who writes to it meanwhile waits; whoever began before and writes
--- afterwards is in flight at the base, so nothing of it is missed.
+-- Turns an outbox into a log; where it is one already, sets a new base. Every row that is there counts as not
+-- yet published. Who writes meanwhile waits; whoever began before and writes afterwards is in flight at the
+-- base, so nothing of it is missed.
 BEGIN;
-LOCK TABLE outbox, outbox_lane IN ACCESS EXCLUSIVE MODE;
-DO $$ BEGIN
-  IF EXISTS (SELECT FROM outbox) THEN
-    RAISE EXCEPTION 'the outbox is not empty: let the relay drain it first' USING ERRCODE = 'object_not_in_prerequisite_state';
-  END IF;
-END $$;
+SET LOCAL statement_timeout = 0; -- rows are written anew
+LOCK TABLE outbox_lane, outbox IN ACCESS EXCLUSIVE MODE;
 ALTER TABLE outbox ADD COLUMN IF NOT EXISTS xid xid8 NOT NULL DEFAULT pg_current_xact_id();
+UPDATE outbox SET xid = pg_current_xact_id() WHERE xid <> pg_current_xact_id();
 CREATE INDEX IF NOT EXISTS outbox_xid ON outbox (lane, xid);
 ALTER TABLE outbox_lane ADD COLUMN IF NOT EXISTS s1 pg_snapshot NOT NULL DEFAULT pg_current_snapshot(),
                         ADD COLUMN IF NOT EXISTS s2 pg_snapshot,
@@ -23,8 +21,17 @@ CREATE TABLE IF NOT EXISTS outbox_log (
 COMMENT ON TABLE  outbox_log IS 'There while the outbox is a log: the server that its snapshots are of';
 COMMENT ON COLUMN outbox_log.one IS 'One row';
 COMMENT ON COLUMN outbox_log.system_identifier IS 'Of pg_control_system(): another one after a restore elsewhere';
--- the base: no row is older, for there is none
 INSERT INTO outbox_log (system_identifier) SELECT system_identifier FROM pg_control_system()
     ON CONFLICT (one) DO UPDATE SET system_identifier = excluded.system_identifier;
-UPDATE outbox_lane SET s1 = pg_current_snapshot(), s2 = NULL, last_id = 0;
+CREATE OR REPLACE FUNCTION outbox_pending() RETURNS bigint LANGUAGE sql STABLE AS $$
+  SELECT count(*) FROM outbox o JOIN outbox_lane l USING (lane)
+   WHERE NOT (pg_visible_in_snapshot(o.xid, l.s1)
+              OR l.s2 IS NOT NULL AND o.id <= l.last_id AND pg_visible_in_snapshot(o.xid, l.s2)) $$;
+-- The base sees what ended before this transaction began, and not this one, which owns every row by now: a
+-- snapshot of its own would, for it leaves itself out of what is in flight.
+UPDATE outbox_lane
+   SET s1 = (SELECT format('%s:%s:%s', least(pg_snapshot_xmin(now), me), me,
+                           (SELECT string_agg(x::text, ',' ORDER BY x) FROM pg_snapshot_xip(now) AS x WHERE x < me))
+               FROM (SELECT pg_current_snapshot() AS now, pg_current_xact_id() AS me) AS at)::pg_snapshot,
+       s2 = NULL, last_id = 0;
 COMMIT;

@@ -1,16 +1,12 @@
--- Turns a log back into a queue. Every row must be published.
+-- Turns a log into a queue. What is published goes; what is not stays, and is published from the queue.
 BEGIN;
-LOCK TABLE outbox, outbox_lane IN ACCESS EXCLUSIVE MODE;
-DO $$ BEGIN
-  IF EXISTS (SELECT FROM outbox_lane l
-              WHERE s2 IS NOT NULL
-                 OR EXISTS (SELECT FROM outbox WHERE lane = l.lane AND xid >= pg_snapshot_xmax(l.s1))
-                 OR EXISTS (SELECT FROM pg_snapshot_xip(l.s1) AS x(xid) JOIN outbox o
-                                     ON o.lane = l.lane AND o.xid = x.xid)) THEN
-    RAISE EXCEPTION 'the outbox is not drained: let the relay publish everything first' USING ERRCODE = 'object_not_in_prerequisite_state';
-  END IF;
-END $$;
-TRUNCATE outbox;
+SET LOCAL statement_timeout = 0; -- there may be many rows
+LOCK TABLE outbox_lane, outbox IN ACCESS EXCLUSIVE MODE;
+DELETE FROM outbox o USING outbox_lane l
+ WHERE l.lane = o.lane
+   AND (pg_visible_in_snapshot(o.xid, l.s1)
+        OR l.s2 IS NOT NULL AND o.id <= l.last_id AND pg_visible_in_snapshot(o.xid, l.s2));
+CREATE OR REPLACE FUNCTION outbox_pending() RETURNS bigint LANGUAGE sql STABLE AS 'SELECT count(*) FROM outbox';
 DROP INDEX outbox_xid;
 ALTER TABLE outbox DROP COLUMN xid;
 ALTER TABLE outbox_lane DROP COLUMN s1, DROP COLUMN s2, DROP COLUMN last_id;

@@ -4,6 +4,7 @@
 )]
 
 use palinode_db::{Db, Error};
+use palinode_outbox::{Shape, shape};
 use sqlx::FromRow;
 
 use super::Count;
@@ -23,10 +24,8 @@ pub(super) struct Head {
 /// Of every lane what its cursor has not passed; none when the outbox is a queue, where each row
 /// that is there is still to be published.
 pub(super) async fn heads(db: &Db) -> Result<Option<Vec<Head>>, Error> {
-    let is_log: bool = sqlx::query_scalar("SELECT to_regclass('outbox_log') IS NOT NULL")
-        .fetch_one(db.pool())
-        .await?;
-    if !is_log {
+    let mut connection = db.pool().acquire().await?;
+    if shape(&mut connection).await? == Shape::Queue {
         return Ok(None);
     }
     let heads = sqlx::query_as(
@@ -44,7 +43,7 @@ pub(super) async fn heads(db: &Db) -> Result<Option<Vec<Head>>, Error> {
           GROUP BY l.lane ORDER BY l.lane",
     )
     .bind(ROWS_MAX)
-    .fetch_all(db.pool())
+    .fetch_all(&mut *connection)
     .await?;
     Ok(Some(heads))
 }

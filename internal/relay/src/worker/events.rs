@@ -7,9 +7,10 @@ use tokio::time::Instant;
 use super::steps::LANE_ROWS_MIN;
 use super::{Event, Read, Run};
 use crate::lanes::fair_share;
+use crate::options::Mode;
 use crate::page::Report;
 use crate::publisher::Publisher;
-use crate::store::Round;
+use crate::store::Leased;
 
 /// Published rows that are worth a vacuum once there is time, and how often there is one at the most.
 const VACUUM_AFTER: u64 = 50_000;
@@ -22,7 +23,7 @@ impl<P: Publisher> Run<'_, P> {
             Event::Read(read) => self.on_read(read),
             Event::Published(number, report) => self.on_published(number, report),
             Event::Settled(reports, done) => self.on_settled(reports, done),
-            Event::Vacuumed(done) => self.on_vacuumed(done),
+            Event::Vacuumed(rows, done) => self.on_vacuumed(rows, done),
             Event::Decided {
                 page,
                 lane,
@@ -32,11 +33,16 @@ impl<P: Publisher> Run<'_, P> {
         }
     }
 
-    pub(super) fn on_leased(&mut self, asked: &[(i16, i64, i64)], round: Result<Round, Error>) {
+    pub(super) fn on_leased(&mut self, asked: &[(i16, i64, i64)], round: Result<Leased, Error>) {
         let ttl = self.worker.options.lease_ttl;
         let database = self.worker.name.as_str();
         match round {
-            Ok(round) => {
+            Ok(Leased::Reshaped) => {
+                tracing::info!(database, "the outbox has another shape");
+                self.reshaped = true;
+                self.leasing.done(Duration::ZERO);
+            }
+            Ok(Leased::Round(round)) => {
                 self.living = round.living;
                 if !round.taken.is_empty() {
                     let lanes = round.taken.len();
@@ -78,7 +84,11 @@ impl<P: Publisher> Run<'_, P> {
                 }
                 self.hidden |= page.passed_over() >= LANE_ROWS_MIN;
                 let empty = page.take_empty();
-                if page.is_empty() && self.to_vacuum >= VACUUM_AFTER && self.vacuuming.is_due() {
+                let idle = page.is_empty() && self.to_vacuum >= VACUUM_AFTER;
+                let full = self.mode == Mode::Log
+                    && !self.read_deep
+                    && self.to_vacuum >= self.worker.options.log_rows_max;
+                if (idle || full) && self.vacuuming.is_due() {
                     self.start_vacuum();
                 }
                 if !page.is_empty() {
@@ -88,6 +98,8 @@ impl<P: Publisher> Run<'_, P> {
             }
             Err((asked, error)) => {
                 self.warn("pages", &error);
+                // it may be the shape of the outbox, which a lease round finds out
+                self.leasing.hurry();
                 self.reading.failed(Duration::MAX);
                 asked
             }
@@ -134,10 +146,12 @@ impl<P: Publisher> Run<'_, P> {
         self.waiting.push(report);
     }
 
-    pub(super) fn on_vacuumed(&mut self, done: Result<(), Error>) {
-        // its owner may be another user: then autovacuum has to do
-        if let Err(error) = done {
-            tracing::debug!(%error, "the outbox was not vacuumed");
+    pub(super) fn on_vacuumed(&mut self, rows: u64, done: Result<bool, Error>) {
+        match done {
+            Ok(true) => {}
+            Ok(false) => self.to_vacuum += rows,
+            // its owner may be another user: then autovacuum has to do
+            Err(error) => tracing::debug!(%error, "the outbox was not vacuumed"),
         }
         self.vacuuming.done(VACUUM_EVERY);
     }

@@ -33,7 +33,7 @@ impl<P: Publisher> Run<'_, P> {
         let plan = RoundPlan {
             worker: self.id,
             ttl: self.worker.options.lease_ttl,
-            mode: self.worker.options.mode,
+            mode: self.mode,
             held: held.clone(),
             excess,
             share,
@@ -64,7 +64,7 @@ impl<P: Publisher> Run<'_, P> {
         }
         let rows = usize::from(self.worker.options.page_rows);
         // the window of a log is of each lane by itself
-        let is_queue = self.worker.options.mode == Mode::Queue;
+        let is_queue = self.mode == Mode::Queue;
         let left_out = (is_queue && !deep)
             .then(|| self.lanes.left_out(&asked))
             .flatten();
@@ -75,7 +75,7 @@ impl<P: Publisher> Run<'_, P> {
         };
         self.reading.running = true;
         let rings = self.poll.rings();
-        let (db, mode) = (self.worker.db.clone(), self.worker.options.mode);
+        let (db, mode) = (self.worker.db.clone(), self.mode);
         let topics = Arc::clone(&self.topics);
         let own = Arc::clone(&self.read_on);
         self.tasks.spawn(async move {
@@ -126,7 +126,7 @@ impl<P: Publisher> Run<'_, P> {
         reports.append(&mut self.waiting);
         self.settling.running = true;
         let (db, worker) = (self.worker.db.clone(), self.id);
-        let mode = self.worker.options.mode;
+        let mode = self.mode;
         let own = Arc::clone(&self.settle_on);
         self.tasks.spawn(async move {
             let mut own = own.lock().await;
@@ -146,15 +146,17 @@ impl<P: Publisher> Run<'_, P> {
 
     /// Much was published, and there is time now.
     pub(super) fn start_vacuum(&mut self) {
-        self.to_vacuum = 0;
+        let rows = std::mem::take(&mut self.to_vacuum);
         self.vacuuming.running = true;
-        let (db, mode) = (self.worker.db.clone(), self.worker.options.mode);
+        let (db, mode) = (self.worker.db.clone(), self.mode);
         self.tasks.spawn(async move {
             let done = match mode {
-                Mode::Queue => within(VACUUM_LIMIT, store::vacuum(&db)).await,
+                Mode::Queue => within(VACUUM_LIMIT, store::vacuum(&db))
+                    .await
+                    .map(|()| true),
                 Mode::Log => within(STATEMENT_LIMIT, log::truncate(&db)).await,
             };
-            Event::Vacuumed(done)
+            Event::Vacuumed(rows, done)
         });
     }
 }

@@ -1,15 +1,9 @@
 use palinode_outbox::{to_log, to_queue};
 use palinode_relay::{Mode, Options};
+use palinode_testkit::eventually;
 
-use crate::stack::{LIMIT, RunningRelay, Stack, execute, quick};
+use crate::stack::{LIMIT, RunningRelay, Stack, count, execute, quick};
 use crate::writers::Writers;
-
-fn log() -> Options {
-    Options {
-        mode: Mode::Log,
-        ..quick()
-    }
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_window_that_is_larger_than_a_page_is_read_in_parts() {
@@ -18,7 +12,7 @@ async fn a_window_that_is_larger_than_a_page_is_read_in_parts() {
     // 16 rows of a lane are the least that a page may hold
     let options = Options {
         page_rows: 16,
-        ..log()
+        ..quick()
     };
     let relay = RunningRelay::start(options, vec![stack.source()], stack.producer());
     let sum = stack.check().await;
@@ -50,28 +44,73 @@ async fn a_transaction_that_stays_open_delays_nobody_and_is_published_in_the_end
 }
 
 #[tokio::test]
-async fn a_log_becomes_a_queue_and_a_log_again() {
-    let mut stack = Stack::in_mode(Mode::Log, 1).await;
-    stack.write("a", &[b"1"]).await;
-    assert!(to_queue(&stack.db).await.is_err(), "a row is not published");
-    let relay = stack.relay();
-    stack.see(1).await;
-    stack.drained().await;
-    relay.stop().await;
-    to_queue(&stack.db).await.unwrap();
-    stack.mode = Mode::Queue;
-    let relay = stack.relay();
-    stack.write("a", &[b"2"]).await;
-    stack.see(2).await;
-    stack.drained().await;
-    relay.stop().await;
+async fn what_is_not_published_moves_with_the_shape() {
+    let mut stack = Stack::start(1).await;
+    stack.write("a", &[b"1", b"2"]).await;
     to_log(&stack.db).await.unwrap();
-    stack.mode = Mode::Log;
-    let relay = stack.relay();
     stack.write("a", &[b"3"]).await;
-    stack.see(3).await;
+    to_queue(&stack.db).await.unwrap();
+    stack.write("a", &[b"4"]).await;
+    to_log(&stack.db).await.unwrap();
+    to_log(&stack.db).await.unwrap(); // it is one
+    let relay = stack.relay();
+    stack.see(4).await;
     stack.drained().await;
-    assert_eq!(stack.bodies(), ["1", "2", "3"]);
+    relay.stop().await;
+    stack.write("a", &[b"5"]).await;
+    to_queue(&stack.db).await.unwrap();
+    to_queue(&stack.db).await.unwrap();
+    assert_eq!(count(&stack.db, "SELECT count(*) FROM outbox").await, 1);
+    let relay = stack.relay();
+    stack.see(5).await;
+    assert_eq!(stack.bodies(), ["1", "2", "3", "4", "5"]);
+    stack.check().await;
+    relay.stop().await;
+    stack.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn relays_notice_that_the_shape_changes_while_others_write() {
+    let mut stack = Stack::start(2).await;
+    let (mut first, second) = (stack.relay(), stack.relay());
+    first.until("they share", |status| status.lanes == 32).await;
+    let writers = Writers::start(&stack, 4, 300).await;
+    for mode in [Mode::Log, Mode::Queue, Mode::Log] {
+        let seen = stack.seen.len();
+        stack.see(seen + 50).await;
+        match mode {
+            Mode::Log => to_log(&stack.db).await.unwrap(),
+            Mode::Queue => to_queue(&stack.db).await.unwrap(),
+        }
+    }
+    writers.done().await;
+    let sum = stack.check().await;
+    assert!(sum.committed > 1_500, "{sum:?}");
+    first.stop().await;
+    second.stop().await;
+    stack.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_that_is_written_all_the_time_is_emptied() {
+    let mut stack = Stack::in_mode(Mode::Log, 2).await;
+    let options = Options {
+        log_rows_max: 300,
+        ..quick()
+    };
+    let relay = RunningRelay::start(options, vec![stack.source()], stack.producer());
+    let writers = Writers::start(&stack, 4, 400).await;
+    let rows = eventually(LIMIT, "rows are gone", async || {
+        let rows = count(&stack.db, "SELECT count(*) FROM outbox").await;
+        let published = relay.status[0].borrow().published;
+        (u64::try_from(rows).unwrap() < published).then_some(rows)
+    })
+    .await;
+    let written = count(&stack.db, "SELECT count(*) FROM kept").await;
+    assert!(rows < written, "{rows} of {written}");
+    writers.done().await;
+    let sum = stack.check().await;
+    assert_eq!(sum.repeats, 0, "{sum:?}");
     relay.stop().await;
     stack.end().await;
 }
@@ -84,10 +123,10 @@ async fn cursors_of_another_server_or_of_the_future_are_refused() {
         "UPDATE outbox_lane SET s1 = '4000000000:4000000000:' WHERE lane = 7",
     )
     .await;
-    let mut relay = RunningRelay::start(log(), vec![stack.source()], stack.producer());
+    let mut relay = RunningRelay::start(quick(), vec![stack.source()], stack.producer());
     relay.until("it refuses", |status| !status.database).await;
     assert_eq!(relay.status[0].borrow().lanes, 0);
-    // a new base, once somebody has looked
+    // a new base
     to_log(&stack.db).await.unwrap();
     relay.until("it goes on", |status| status.lanes == 64).await;
     relay.stop().await;
@@ -96,18 +135,9 @@ async fn cursors_of_another_server_or_of_the_future_are_refused() {
         "UPDATE outbox_log SET system_identifier = system_identifier + 1",
     )
     .await;
-    let mut relay = RunningRelay::start(log(), vec![stack.source()], stack.producer());
+    let mut relay = RunningRelay::start(quick(), vec![stack.source()], stack.producer());
     relay.until("it refuses", |status| !status.database).await;
     relay.stop().await;
-    stack.end().await;
-}
-
-#[tokio::test]
-async fn a_relay_in_log_mode_refuses_a_queue() {
-    let stack = Stack::start(1).await;
-    let mut relay = RunningRelay::start(log(), vec![stack.source()], stack.producer());
-    relay.until("it refuses", |status| !status.database).await;
-    tokio::time::timeout(LIMIT, relay.stop()).await.unwrap();
     stack.end().await;
 }
 

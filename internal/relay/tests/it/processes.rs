@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use palinode_messaging::{BrokerKind, Delivery, Error, Kafka, Outgoing, Permit, Producer};
 use palinode_outbox::Doorbell;
-use palinode_relay::{Mode, Options, Publisher, Relay, Source};
+use palinode_relay::{Mode, Publisher, Relay, Source};
 use palinode_telemetry::Tracer;
 use palinode_testkit::eventually;
 use palinode_testkit::process::Child;
@@ -22,7 +22,6 @@ use crate::writers::Writers;
 const URL: &str = "PALINODE_TEST_RELAY_URL";
 const BROKER: &str = "PALINODE_TEST_RELAY_BROKER";
 const PREFIX: &str = "PALINODE_TEST_RELAY_PREFIX";
-const MODE: &str = "PALINODE_TEST_RELAY_MODE";
 const DIES: &str = "PALINODE_TEST_RELAY_DIES";
 
 /// Where a process kills itself.
@@ -119,11 +118,6 @@ async fn other_process() {
         db: palinode_db::Db::connect(&options).await.unwrap(),
         doorbell: Doorbell::new(),
     };
-    let mode = match text(MODE).as_deref() {
-        Some("log") => Mode::Log,
-        _ => Mode::Queue,
-    };
-    let options = Options { mode, ..quick() };
     let dies = text(DIES).and_then(|name| Moment::of(&name));
     let producer = Doomed {
         inner: Producer::start(&kafka).unwrap(),
@@ -131,7 +125,7 @@ async fn other_process() {
         pages: AtomicU32::new(0),
     };
     let relay = Relay::new(
-        options,
+        quick(),
         vec![source],
         producer,
         Tracer::disabled(),
@@ -155,14 +149,6 @@ fn spawn(stack: &Stack, dies: Option<Moment>) -> Child {
         .env(URL, &stack.url)
         .env(BROKER, &stack.kafka.bootstrap)
         .env(PREFIX, &stack.kafka.prefix)
-        .env(
-            MODE,
-            if stack.mode == Mode::Log {
-                "log"
-            } else {
-                "queue"
-            },
-        )
         .env(
             DIES,
             dies.map_or_else(String::new, |moment| format!("{moment:?}")),

@@ -46,7 +46,6 @@ pub(crate) struct Stack {
     _database: Option<TestDatabase>,
     tail: TopicTail,
     pub(crate) seen: Vec<Received>,
-    pub(crate) mode: Mode,
 }
 
 impl Stack {
@@ -109,7 +108,6 @@ impl Stack {
             _database: None,
             tail,
             seen: Vec::new(),
-            mode: Mode::Queue,
         }
     }
 
@@ -117,12 +115,11 @@ impl Stack {
         Self::start(count).await.into_mode(mode).await
     }
 
-    /// The mode of an outbox that nobody has used yet.
     pub(crate) async fn into_mode(self, mode: Mode) -> Self {
         if mode == Mode::Log {
             to_log(&self.db).await.unwrap();
         }
-        Self { mode, ..self }
+        self
     }
 
     pub(crate) async fn end(self) {
@@ -143,15 +140,8 @@ impl Stack {
         }
     }
 
-    pub(crate) fn options(&self) -> Options {
-        Options {
-            mode: self.mode,
-            ..quick()
-        }
-    }
-
     pub(crate) fn relay(&self) -> RunningRelay {
-        RunningRelay::start(self.options(), vec![self.source()], self.producer())
+        RunningRelay::start(quick(), vec![self.source()], self.producer())
     }
 
     /// Commits records of one key, in one transaction.
@@ -163,17 +153,8 @@ impl Stack {
 
     /// Waits until nothing is left in the outbox that is not published.
     pub(crate) async fn drained(&self) {
-        let left = match self.mode {
-            Mode::Queue => "SELECT count(*) FROM outbox",
-            Mode::Log => {
-                "SELECT count(*) FROM outbox o JOIN outbox_lane l USING (lane)
-                  WHERE NOT pg_visible_in_snapshot(o.xid, l.s1)
-                    AND (l.s2 IS NULL OR o.id > l.last_id
-                         OR NOT pg_visible_in_snapshot(o.xid, l.s2))"
-            }
-        };
         eventually(LIMIT, "the outbox is empty", async || {
-            (count(&self.db, left).await == 0).then_some(())
+            (count(&self.db, "SELECT outbox_pending()").await == 0).then_some(())
         })
         .await;
     }

@@ -2,10 +2,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use palinode_messaging::{Headers, Topic, lane_of};
+use palinode_relay::Mode;
 use palinode_relay::operate::{
     Parked, Record, Refusal, Verdict, decide, lanes, list, set_paused, show, status,
 };
-use palinode_relay::{Mode, Options};
 use palinode_testkit::eventually;
 
 use crate::scripted::{Faults, Scripted};
@@ -23,11 +23,7 @@ impl Stack {
                 ..Faults::default()
             }),
         };
-        let options = Options {
-            mode: self.mode,
-            ..quick()
-        };
-        RunningRelay::start(options, vec![self.source()], scripted)
+        RunningRelay::start(quick(), vec![self.source()], scripted)
     }
 
     async fn parked(&self) -> Vec<Parked> {
