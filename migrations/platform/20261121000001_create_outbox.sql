@@ -22,7 +22,8 @@ CREATE TABLE outbox (
   headers     bytea       NOT NULL,
   payload     bytea       NOT NULL,
   PRIMARY KEY (lane, id)
-) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 20000, autovacuum_vacuum_cost_delay = 0,
+) WITH (vacuum_truncate = off, -- giving space back to the disk locks writers out for tens of milliseconds
+        autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 20000, autovacuum_vacuum_cost_delay = 0,
         autovacuum_analyze_scale_factor = 0, autovacuum_analyze_threshold = 1000000); -- of a table that empties itself nothing is to be learnt
 COMMENT ON TABLE  outbox IS 'Records that are committed and not yet acknowledged by Kafka; the relay deletes exactly what was acknowledged';
 COMMENT ON COLUMN outbox.id IS 'Order of the records of one key: drawn after the row of the key is locked; CACHE 1 keeps that true';

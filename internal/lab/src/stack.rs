@@ -9,7 +9,7 @@ use palinode_service::{
     Config, Context, DatabaseUrl, Opening, Part, PlanVersion, Readiness, SERVICES, ServiceSpec,
     Shared, Tasks, build_relay,
 };
-use palinode_telemetry::{InMemorySpanExporter, Tracer};
+use palinode_telemetry::{InMemorySpanExporter, Meter, Tracer};
 use palinode_values::Clock;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -125,6 +125,7 @@ impl Stack {
                 listener,
                 tasks: stack.tasks.clone(),
                 tracer,
+                meter: Meter::disabled(),
                 clock: Clock::system(),
                 shared: shared.clone(),
             };

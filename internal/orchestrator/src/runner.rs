@@ -7,6 +7,7 @@ pub(crate) mod bulk;
 pub(crate) mod consumer;
 pub(crate) mod deed;
 pub(crate) mod encode;
+pub(crate) mod live;
 pub(crate) mod recent;
 pub(crate) mod registry;
 pub(crate) mod retention;

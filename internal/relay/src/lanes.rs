@@ -6,7 +6,7 @@ use palinode_messaging::LANES;
 
 use crate::log::{Cursor, Window};
 use crate::store::{Round, Taken};
-use crate::trust::Trust;
+use crate::trust::{Trust, boot_time};
 
 /// The lanes that a worker owns.
 #[derive(Debug, Default)]
@@ -80,8 +80,8 @@ pub(crate) struct Lane {
 }
 
 impl Lane {
-    fn may_be_read(&self) -> bool {
-        !self.busy && !self.paused && self.trust.holds() && !self.verdicts
+    fn may_be_read(&self, now: Duration) -> bool {
+        !self.busy && !self.paused && self.trust.holds_at(now) && !self.verdicts
     }
 
     /// Nothing of it is under way.
@@ -139,8 +139,8 @@ impl Lanes {
 
     /// Whether a lane may be read that has more rows than its last page held, or one that has not.
     pub(crate) fn has_idle(&self, deep: bool) -> bool {
-        let mut lanes = self.owned.values();
-        lanes.any(|lane| lane.deep == deep && lane.may_be_read())
+        let (mut lanes, now) = (self.owned.values(), boot_time());
+        lanes.any(|lane| lane.deep == deep && lane.may_be_read(now))
     }
 
     /// Takes lanes for a read, those that had to wait longest first. They are busy from now on.
@@ -150,11 +150,11 @@ impl Lanes {
     pub(crate) fn take_for_read(&mut self, deep: bool) -> Vec<Asked> {
         let some = self.owned.len().div_ceil(READS_DEEP);
         self.reads += 1;
-        let at = self.reads;
+        let (at, now) = (self.reads, boot_time());
         let mut lanes: Vec<_> = self
             .owned
             .iter_mut()
-            .filter(|(_, lane)| lane.deep == deep && lane.may_be_read())
+            .filter(|(_, lane)| lane.deep == deep && lane.may_be_read(now))
             .collect();
         if let Some(careful) = lanes.iter().position(|(_, lane)| lane.careful) {
             // alone: the answer of the broker is its own then
@@ -193,9 +193,10 @@ impl Lanes {
 
     /// A lane whose parked records are to be looked at, with its epoch.
     pub(crate) fn with_verdicts(&self) -> Option<(i16, i64)> {
-        let mut lanes = self.owned.iter();
-        let is_ready =
-            |lane: &Lane| lane.verdicts && lane.is_at_rest() && !lane.paused && lane.trust.holds();
+        let (mut lanes, now) = (self.owned.iter(), boot_time());
+        let is_ready = |lane: &Lane| {
+            lane.verdicts && lane.is_at_rest() && !lane.paused && lane.trust.holds_at(now)
+        };
         let (number, lane) = lanes.find(|(_, lane)| is_ready(lane))?;
         Some((*number, lane.epoch))
     }
@@ -293,10 +294,11 @@ impl Lanes {
 
     /// Drops lanes whose trust is over.
     pub(crate) fn expire(&mut self) -> (usize, Loss) {
+        let now = boot_time();
         let expired: Vec<_> = self
             .owned
             .iter()
-            .filter(|(_, lane)| !lane.trust.holds())
+            .filter(|(_, lane)| !lane.trust.holds_at(now))
             .map(|(number, lane)| (*number, lane.epoch))
             .collect();
         (expired.len(), self.lose(&expired))
@@ -304,7 +306,8 @@ impl Lanes {
 
     /// How long the shortest trust lasts.
     pub(crate) fn trust_left(&self) -> Option<Duration> {
-        self.owned.values().map(|lane| lane.trust.left()).min()
+        let ends = self.owned.values().map(|lane| lane.trust.end_at());
+        Some(ends.min()?.saturating_sub(boot_time()))
     }
 
     fn lose(&mut self, lost: &[(i16, i64)]) -> Loss {
@@ -363,7 +366,7 @@ mod tests {
     /// The lanes that would be read now.
     fn readable(lanes: &Lanes) -> Vec<i16> {
         let lanes = lanes.owned.iter();
-        let lanes = lanes.filter(|(_, lane)| lane.may_be_read());
+        let lanes = lanes.filter(|(_, lane)| lane.may_be_read(boot_time()));
         lanes.map(|(number, _)| *number).collect()
     }
 

@@ -32,6 +32,7 @@
 
 mod lanes;
 mod log;
+pub mod metrics;
 #[cfg(test)]
 mod model;
 pub mod operate;

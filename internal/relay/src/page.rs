@@ -1,6 +1,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use chrono::TimeDelta;
 use palinode_messaging::{Delivery, Headers, Outgoing, partition_of};
 use palinode_outbox::TopicRow;
 use palinode_telemetry::{Finished, Kind, TraceContext, Tracer, names};
@@ -90,6 +91,8 @@ pub(crate) struct Report {
     pub(crate) rings: u64,
     /// Its lanes do not wait for its rows to be deleted.
     pub(crate) waits: bool,
+    /// How old the oldest record was when it was acknowledged.
+    pub(crate) lag: Option<TimeDelta>,
 }
 
 impl Report {
@@ -298,6 +301,7 @@ impl Page {
             park: std::mem::take(&mut self.park),
             rings: self.rings,
             waits: false,
+            lag: None,
         };
         let mut passed = Passed::of(&self.lanes, &report.park);
         if self.outgoing.is_empty() {
@@ -323,6 +327,7 @@ impl Page {
                     if tracer.is_enabled() {
                         trace(tracer, out, sent.created_at, now);
                     }
+                    report.lag = report.lag.max(Some(now - sent.created_at));
                     lane.acked = true;
                     report.acked_lanes.push(lane.lane);
                     report.acked.push(sent.id);

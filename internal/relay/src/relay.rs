@@ -3,12 +3,13 @@ use std::sync::Arc;
 use palinode_db::Db;
 use palinode_messaging::Producer;
 use palinode_outbox::Doorbell;
-use palinode_telemetry::Tracer;
+use palinode_telemetry::{Histogram, Meter, Tracer};
 use palinode_values::Clock;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::metrics;
 use crate::options::Options;
 use crate::publisher::Publisher;
 use crate::worker::Worker;
@@ -52,6 +53,7 @@ pub struct Relay<P = Producer> {
     sources: Vec<(Source, watch::Sender<DatabaseStatus>)>,
     publisher: Arc<P>,
     tracer: Tracer,
+    lag: Histogram,
     clock: Clock,
 }
 
@@ -84,8 +86,16 @@ impl<P: Publisher> Relay<P> {
             sources,
             publisher: Arc::new(publisher),
             tracer,
+            lag: Histogram::default(),
             clock,
         }
+    }
+
+    /// The same relay, whose [`crate::metrics`] are kept by `meter`.
+    #[must_use]
+    pub fn measured_by(self, meter: &Meter) -> Self {
+        let lag = metrics::observe(meter, self.status());
+        Self { lag, ..self }
     }
 
     /// How it is doing, for each database in the order given; to be watched from outside while it
@@ -108,6 +118,7 @@ impl<P: Publisher> Relay<P> {
                 publisher: Arc::clone(&self.publisher),
                 options: self.options.clone(),
                 tracer: self.tracer.clone(),
+                lag: self.lag.clone(),
                 clock: self.clock.clone(),
                 status,
             };

@@ -40,12 +40,17 @@ impl Trust {
     }
 
     pub(crate) fn holds(&self) -> bool {
-        !self.left().is_zero()
+        self.holds_at(boot_time())
     }
 
-    /// How much longer.
-    pub(crate) fn left(&self) -> Duration {
-        Duration::from_micros(self.until.load(Ordering::Acquire)).saturating_sub(boot_time())
+    /// The same at a boot time that was read for many.
+    pub(crate) fn holds_at(&self, now: Duration) -> bool {
+        self.end_at() > now
+    }
+
+    /// The boot time at which it ends.
+    pub(crate) fn end_at(&self) -> Duration {
+        Duration::from_micros(self.until.load(Ordering::Acquire))
     }
 }
 

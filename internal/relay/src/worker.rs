@@ -5,7 +5,7 @@ use std::time::Duration;
 use palinode_db::{Db, Error, Own};
 use palinode_messaging::Backoff;
 use palinode_outbox::{Doorbell, Shape, TopicRow};
-use palinode_telemetry::Tracer;
+use palinode_telemetry::{Histogram, Tracer};
 use palinode_values::Clock;
 use tokio::sync::{Mutex, watch};
 use tokio::task::JoinSet;
@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::lanes::{Asked, Lanes, Loss};
+use crate::lanes::{Lanes, Loss};
 use crate::options::{Mode, Options};
 use crate::page::{Page, Report, Topics};
 use crate::poll::Poll;
@@ -46,6 +46,7 @@ pub(crate) struct Worker<P> {
     pub(crate) publisher: Arc<P>,
     pub(crate) options: Options,
     pub(crate) tracer: Tracer,
+    pub(crate) lag: Histogram,
     pub(crate) clock: Clock,
     pub(crate) status: watch::Sender<DatabaseStatus>,
 }
@@ -79,9 +80,10 @@ enum Event {
     },
 }
 
-/// A page that was read, and the dictionary if it was read anew; or the lanes that it was to be of.
+/// A page that was read, and the dictionary if it was read anew; or the lanes that it was to be of,
+/// with their epochs.
 struct Read {
-    page: Result<Page, (Vec<Asked>, Error)>,
+    page: Result<Page, (Vec<(i16, i64)>, Error)>,
     topics: Option<Arc<Topics>>,
 }
 

@@ -78,6 +78,9 @@ pub struct Config {
     /// OTLP collector for spans, over gRPC [default: spans are not exported]
     #[arg(long, env = "PALINODE_OTLP_ENDPOINT", value_name = "URL")]
     pub otlp_endpoint: Option<String>,
+    /// OTLP collector for metrics, over gRPC [default: metrics are not exported]
+    #[arg(long, env = "PALINODE_OTLP_METRICS_ENDPOINT", value_name = "URL")]
+    pub otlp_metrics_endpoint: Option<String>,
     /// Which log lines are written, such as `info,palinode_relay=debug`
     #[arg(
         long,

@@ -6,7 +6,7 @@ use palinode_db::{Area, Db, MigrateError, Options, keep_partitions, require_curr
 use palinode_messaging::{BatchHandler, Consumer, ConsumerOptions, Kafka, Producer, Topic, Turns};
 use palinode_outbox::Doorbell;
 use palinode_rpc::{Health, Server};
-use palinode_telemetry::Tracer;
+use palinode_telemetry::{Meter, Tracer};
 use palinode_values::Clock;
 use tokio::net::TcpListener;
 
@@ -28,6 +28,8 @@ pub struct Context {
     pub kafka: Kafka,
     /// Writes spans.
     pub tracer: Tracer,
+    /// Keeps metrics.
+    pub meter: Meter,
     /// The time, for ids and spans.
     pub clock: Clock,
     /// Runs tasks, and knows when to stop.
@@ -55,6 +57,8 @@ pub struct Opening {
     pub tasks: Tasks,
     /// Where its spans go.
     pub tracer: Tracer,
+    /// Where its metrics go.
+    pub meter: Meter,
     /// The time.
     pub clock: Clock,
     /// What it shares with the other parts of the process.
@@ -178,6 +182,7 @@ impl Context {
             listener,
             tasks,
             tracer,
+            meter,
             clock,
             shared,
         } = opening;
@@ -191,6 +196,7 @@ impl Context {
             spec,
             kafka: config.kafka(),
             tracer,
+            meter,
             clock,
             tasks,
             readiness: Readiness::new(),

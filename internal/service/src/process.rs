@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{CommandFactory, FromArgMatches, Parser};
-use palinode_telemetry::{Tracer, init_logs};
+use palinode_telemetry::{Meter, Tracer, init_logs};
 use palinode_values::Clock;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -187,9 +187,9 @@ impl Signals {
 async fn run(parts: Vec<Part>, config: Arc<Config>, signals: &mut Signals) -> anyhow::Result<()> {
     let stop_limit = Duration::from_secs(config.stop_limit_s);
     let tasks = Tasks::new();
-    let mut tracers = Vec::new();
+    let mut telemetry = Telemetry::new();
     let running = async {
-        start_parts(parts, &config, &tasks, &mut tracers).await?;
+        start_parts(parts, &config, &tasks, &mut telemetry).await?;
         std::future::pending().await
     };
     let failed = tasks.stop_token();
@@ -200,7 +200,7 @@ async fn run(parts: Vec<Part>, config: Arc<Config>, signals: &mut Signals) -> an
     };
     tracing::info!("stopping");
     let stopped = tokio::select! {
-        stopped = stop(&tasks, stop_limit, tracers) => stopped,
+        stopped = stop(&tasks, stop_limit, telemetry) => stopped,
         () = signals.next() => anyhow::bail!("stopped at once, by a second signal"),
     };
     outcome?;
@@ -212,11 +212,14 @@ async fn run(parts: Vec<Part>, config: Arc<Config>, signals: &mut Signals) -> an
     Ok(())
 }
 
+/// What is to be flushed at the end, of each part.
+type Telemetry = Vec<(Tracer, Meter)>;
+
 async fn start_parts(
     parts: Vec<Part>,
     config: &Arc<Config>,
     tasks: &Tasks,
-    tracers: &mut Vec<Tracer>,
+    telemetry: &mut Telemetry,
 ) -> anyhow::Result<()> {
     let mut waiting: Vec<(ServiceSpec, Readiness)> = Vec::new();
     let shared = Shared::default();
@@ -226,13 +229,18 @@ async fn start_parts(
             Some(endpoint) => Tracer::otlp(spec.name, endpoint).map_err(|e| Usage(e.into()))?,
             None => Tracer::disabled(),
         };
-        tracers.push(tracer.clone());
+        let meter = match &config.otlp_metrics_endpoint {
+            Some(endpoint) => Meter::otlp(spec.name, endpoint).map_err(|e| Usage(e.into()))?,
+            None => Meter::disabled(),
+        };
+        telemetry.push((tracer.clone(), meter.clone()));
         let context = Context::open(Opening {
             spec,
             config: Arc::clone(config),
             listener: bind(config, spec).await?,
             tasks: tasks.clone(),
             tracer,
+            meter,
             clock: Clock::system(),
             shared: shared.clone(),
         })
@@ -260,11 +268,16 @@ async fn until_ready(spec: ServiceSpec, readiness: &Readiness) {
     tracing::info!(service = spec.name, "ready");
 }
 
-async fn stop(tasks: &Tasks, limit: Duration, tracers: Vec<Tracer>) -> anyhow::Result<()> {
+async fn stop(tasks: &Tasks, limit: Duration, telemetry: Telemetry) -> anyhow::Result<()> {
     let stopped = tasks.stop(limit).await;
-    let flushed = tokio::task::spawn_blocking(move || tracers.iter().for_each(Tracer::flush));
+    let flushed = tokio::task::spawn_blocking(move || {
+        for (tracer, meter) in telemetry {
+            tracer.flush();
+            meter.flush();
+        }
+    });
     if tokio::time::timeout(FLUSH_LIMIT, flushed).await.is_err() {
-        tracing::warn!("some spans were not exported");
+        tracing::warn!("some spans or metrics were not exported");
     }
     Ok(stopped?)
 }

@@ -81,6 +81,7 @@ pub(crate) fn spawn_for(context: &Context) -> anyhow::Result<()> {
     let (stop, doorbell) = (context.tasks.stop_token(), context.doorbell.clone());
     let producer = context.shared.producer(&context.kafka)?;
     let (tracer, clock) = (context.tracer.clone(), context.clock.clone());
+    let meter = context.meter.clone();
     context.spawn("relay", async move {
         let db = tokio::select! {
             () = stop.cancelled() => return Ok(()),
@@ -96,7 +97,7 @@ pub(crate) fn spawn_for(context: &Context) -> anyhow::Result<()> {
             rung: true,
             ..palinode_relay::Options::default()
         };
-        let relay = Relay::new(options, vec![source], producer, tracer, clock);
+        let relay = Relay::new(options, vec![source], producer, tracer, clock).measured_by(&meter);
         relay.run(stop).await;
         db.close().await;
         Ok(())
@@ -108,7 +109,7 @@ fn relay_of(context: &Context, sources: Vec<Source>) -> anyhow::Result<Relay> {
     let producer = context.shared.producer(&context.kafka)?;
     let options = palinode_relay::Options::default();
     let (tracer, clock) = (context.tracer.clone(), context.clock.clone());
-    Ok(Relay::new(options, sources, producer, tracer, clock))
+    Ok(Relay::new(options, sources, producer, tracer, clock).measured_by(&context.meter))
 }
 
 fn run(context: &Context, relay: Relay) {

@@ -27,7 +27,7 @@ pub enum TelemetryError {
     #[error("logs cannot be set up: {0}")]
     Logs(String),
     /// The exporter cannot be made.
-    #[error("spans cannot be exported to {endpoint}: {cause}")]
+    #[error("nothing can be exported to {endpoint}: {cause}")]
     Exporter {
         /// Where they were to go.
         endpoint: String,
@@ -95,7 +95,7 @@ struct Inner {
     provider: SdkTracerProvider,
 }
 
-const SCOPE: &str = "palinode";
+pub(crate) const SCOPE: &str = "palinode";
 const SPANS_QUEUED_MAX: usize = 65_536;
 const SPANS_EXPORTED_AT_ONCE: usize = 2_048;
 const EXPORT_EVERY: Duration = Duration::from_millis(500);
@@ -217,7 +217,7 @@ impl Tracer {
     }
 }
 
-fn resource(service: &str) -> Resource {
+pub(crate) fn resource(service: &str) -> Resource {
     Resource::builder()
         .with_service_name(service.to_owned())
         .build()

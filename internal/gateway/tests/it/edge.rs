@@ -18,7 +18,7 @@ use palinode_pb::order::v1::{
 };
 use palinode_rpc::{Details, Violations, created, idempotency_key, status_with, trace_context};
 use palinode_service::{Config, Context, Opening, Tasks, service};
-use palinode_telemetry::Tracer;
+use palinode_telemetry::{Meter, Tracer};
 use palinode_values::{Clock, Coded, ErrorCode};
 use serde_json::Value as Json;
 use tokio::net::TcpListener;
@@ -203,6 +203,7 @@ impl Edge {
             listener,
             tasks: tasks.clone(),
             tracer: Tracer::disabled(),
+            meter: Meter::disabled(),
             clock: Clock::system(),
             shared: palinode_service::Shared::default(),
         })

@@ -15,7 +15,7 @@ use palinode_pb::payment::v1::payment_service_client::PaymentServiceClient;
 use palinode_rpc::channel;
 use palinode_saga::Direction;
 use palinode_service::{Config, Context, Opening, Tasks, service};
-use palinode_telemetry::{TraceContext, Tracer};
+use palinode_telemetry::{Meter, TraceContext, Tracer};
 use palinode_testkit::database::test_database;
 use palinode_testkit::eventually;
 use palinode_values::{Clock, EventId, OrderId, SagaId};
@@ -53,6 +53,7 @@ async fn open(name: &str, config: Config, listener: TcpListener, tasks: &Tasks) 
         listener,
         tasks: tasks.clone(),
         tracer: Tracer::disabled(),
+        meter: Meter::disabled(),
         clock: Clock::system(),
         shared: palinode_service::Shared::default(),
     };

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use super::steps::LANE_ROWS_MIN;
 use super::{Event, Read, Run};
 use crate::lanes::fair_share;
+use crate::log::{Cursor, Window};
 use crate::options::Mode;
 use crate::page::Report;
 use crate::publisher::Publisher;
@@ -73,7 +74,7 @@ impl<P: Publisher> Run<'_, P> {
         if let Some(topics) = read.topics {
             self.topics = topics;
         }
-        let empty = match read.page {
+        match read.page {
             Ok(mut page) => {
                 self.reading.done(Duration::ZERO);
                 if !self.read_deep {
@@ -83,7 +84,10 @@ impl<P: Publisher> Run<'_, P> {
                     self.poll.look_now();
                 }
                 self.hidden |= page.passed_over() >= LANE_ROWS_MIN;
-                let empty = page.take_empty();
+                for asked in page.take_empty() {
+                    let moved_on = asked.window.as_ref().map(Window::moved_on);
+                    self.free_unread(asked.lane, asked.epoch, moved_on);
+                }
                 let idle = page.is_empty() && self.to_vacuum >= VACUUM_AFTER;
                 let full = self.mode == Mode::Log
                     && !self.read_deep
@@ -94,24 +98,27 @@ impl<P: Publisher> Run<'_, P> {
                 if !page.is_empty() {
                     self.start_publishing(page);
                 }
-                empty
             }
-            Err((asked, error)) => {
+            Err((lanes, error)) => {
                 self.warn("pages", &error);
                 // it may be the shape of the outbox, which a lease round finds out
                 self.leasing.hurry();
                 self.reading.failed(Duration::MAX);
-                asked
-            }
-        };
-        for asked in empty {
-            if let Some(lane) = self.lanes.get_mut(asked.lane, asked.epoch) {
-                lane.busy = false;
-                lane.deep = false;
-                if let Some(window) = &asked.window {
-                    lane.move_to(window.moved_on());
+                for (lane, epoch) in lanes {
+                    self.free_unread(lane, epoch, None);
                 }
-                lane.careful = false;
+            }
+        }
+    }
+
+    /// A lane of which nothing was read may be read again.
+    fn free_unread(&mut self, lane: i16, epoch: i64, moved_on: Option<Cursor>) {
+        if let Some(lane) = self.lanes.get_mut(lane, epoch) {
+            lane.busy = false;
+            lane.deep = false;
+            lane.careful = false;
+            if let Some(cursor) = moved_on {
+                lane.move_to(cursor);
             }
         }
     }
@@ -120,6 +127,12 @@ impl<P: Publisher> Run<'_, P> {
         self.in_flight.remove(&number);
         if !report.acked.is_empty() {
             self.circuit(true);
+        }
+        if let Some(lag) = report.lag {
+            // two clocks: it may be less than nothing
+            let lag = lag.to_std().unwrap_or_default().as_secs_f64();
+            let labels = [("database", self.worker.name.as_str())];
+            self.worker.lag.record(lag, &labels);
         }
         if report.acked.is_empty() && report.park.is_empty() {
             self.free(report);

@@ -80,7 +80,8 @@ impl<P: Publisher> Run<'_, P> {
         let own = Arc::clone(&self.read_on);
         self.tasks.spawn(async move {
             let mut own = own.lock().await;
-            let fresh = asked.clone();
+            let lanes = asked.iter().map(|asked| (asked.lane, asked.epoch));
+            let lanes: Vec<(i16, i64)> = lanes.collect();
             let page = Page::new(asked, limit, rings);
             let read = async {
                 match mode {
@@ -101,7 +102,7 @@ impl<P: Publisher> Run<'_, P> {
                     topics,
                 },
                 Err(error) => Read {
-                    page: Err((fresh, error)),
+                    page: Err((lanes, error)),
                     topics: None,
                 },
             })

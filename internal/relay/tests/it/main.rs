@@ -6,6 +6,7 @@ mod checker;
 mod faults;
 mod leases;
 mod log;
+mod metrics;
 mod order;
 mod outages;
 mod parking;

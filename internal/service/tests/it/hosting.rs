@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use palinode_rpc::{Channel, channel};
 use palinode_service::{Condition, Config, Context, Opening, Tasks, service};
-use palinode_telemetry::Tracer;
+use palinode_telemetry::{Meter, Tracer};
 use palinode_values::Clock;
 use tokio::net::{TcpListener, TcpStream};
 use tonic_health::pb::HealthCheckRequest;
@@ -20,6 +20,7 @@ async fn open(tasks: &Tasks) -> Context {
         listener: TcpListener::bind("127.0.0.1:0").await.unwrap(),
         tasks: tasks.clone(),
         tracer: Tracer::disabled(),
+        meter: Meter::disabled(),
         clock: Clock::system(),
         shared: palinode_service::Shared::default(),
     })

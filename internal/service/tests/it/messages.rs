@@ -11,7 +11,7 @@ use palinode_messaging::{
 };
 use palinode_outbox::{Held, append, fill_topics};
 use palinode_service::{Config, Context, Opening, StartError, Tasks, build_relay, service};
-use palinode_telemetry::{TraceContext, Tracer};
+use palinode_telemetry::{Meter, TraceContext, Tracer};
 use palinode_testkit::database::{TestDatabase, test_database};
 use palinode_values::{Clock, EventId};
 use tokio::net::TcpListener;
@@ -57,6 +57,7 @@ async fn open(name: &str, config: Config, tasks: &Tasks) -> Result<Context, Star
         listener: TcpListener::bind("127.0.0.1:0").await.unwrap(),
         tasks: tasks.clone(),
         tracer: Tracer::disabled(),
+        meter: Meter::disabled(),
         clock: Clock::system(),
         shared: palinode_service::Shared::default(),
     })
