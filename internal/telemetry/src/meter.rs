@@ -164,3 +164,38 @@ fn labels(labels: Vec<(&'static str, String)>) -> Vec<KeyValue> {
         .map(|(name, value)| KeyValue::new(name, value))
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const COUNT: Metric = Metric {
+        name: "count",
+        unit: "1",
+        words: "Counts",
+    };
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn a_collector_is_called_and_a_dead_one_is_no_error() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let endpoint = format!("http://{}", listener.local_addr().unwrap());
+        let meter = Meter::otlp("test", &endpoint).unwrap();
+        meter.counter(COUNT, || {
+            vec![Reading {
+                labels: vec![],
+                value: 7,
+            }]
+        });
+        let flushed = meter.clone();
+        let flushed = tokio::task::spawn_blocking(move || flushed.flush());
+        // somebody calls, in the way of HTTP/2, and gets no answer
+        let called = tokio::task::spawn_blocking(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut preface = [0; 14];
+            std::io::Read::read_exact(&mut stream, &mut preface).unwrap();
+            preface
+        });
+        assert_eq!(&called.await.unwrap(), b"PRI * HTTP/2.0");
+        flushed.await.unwrap();
+    }
+}
