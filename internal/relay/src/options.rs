@@ -24,7 +24,7 @@ pub struct Options {
     /// delay for writers in other processes, more statements.
     pub poll_pause_max: Duration,
     /// Published rows of a log after which it is emptied although somebody writes all the time;
-    /// writers wait for it then, a tenth of a second at the most.
+    /// writers wait for it then, some 150 ms at the most.
     pub log_rows_max: u64,
     /// Whether every writer of this process rings the doorbell after its commit. Then a look finds
     /// all that there is, and looks without a ring are for the rows of other processes alone.
