@@ -16,7 +16,7 @@ use crate::outgoing::{self, Addressed};
 use crate::row::{Answered, Arrived, Held, Reply};
 use crate::store::{Wanted, Way, Where};
 use crate::waves::waves;
-use crate::{Decided, Event, Handler, Task, reply, spans, store};
+use crate::{Decided, Event, Handler, Outcome, Task, reply, spans, store};
 
 /// A consumer's batch handler around the service's own [`Handler`].
 ///
@@ -180,14 +180,18 @@ impl<H: Handler> Participant<H> {
                 let mut held = Held::new(saga, step.to_owned());
                 let place = match first.arrival {
                     _ if is_before(saga, oldest) => Where::Gone,
-                    Arrival::Action { .. } => Where::Missing,
-                    Arrival::Compensation | Arrival::Probe | Arrival::UndoProbe => Where::There,
+                    Arrival::Action { .. } => {
+                        if let Some(outcome) = self.handler.expected(&first.task(), now) {
+                            held.expect(outcome, first.arrived());
+                        }
+                        Where::Missing
+                    }
+                    Arrival::Compensation => match self.handler.expected(&first.task(), now) {
+                        Some(Outcome::Undone) => Where::Done,
+                        _ => Where::There,
+                    },
+                    Arrival::Probe | Arrival::UndoProbe => Where::There,
                 };
-                if place == Where::Missing
-                    && let Some(outcome) = self.handler.expected(&first.task(), now)
-                {
-                    held.expect(outcome, first.arrived());
-                }
                 rows.push(Wanted { held, at: place });
             }
             at[index] = rows.len() - 1;

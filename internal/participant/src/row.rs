@@ -33,6 +33,8 @@ pub(crate) struct Held {
     changed: bool,
     /// What it was written with before the handler had said anything.
     pub(crate) expected: Option<Box<Expected>>,
+    /// In the database its compensation stands as done, before the handler had said anything.
+    undone_ahead: bool,
 }
 
 /// What will most likely come of an action, and the row that it makes.
@@ -87,7 +89,42 @@ impl Held {
             pending_until: None,
             changed: false,
             expected: None,
+            undone_ahead: false,
         }
+    }
+
+    /// The row of an action that was done, and of which was just written that it is undone.
+    ///
+    /// # Errors
+    /// `Inconsistent`: the hash is none.
+    pub(crate) fn is_done(
+        &mut self,
+        act_hash: Option<Vec<u8>>,
+        act_result: Option<Vec<u8>>,
+        pending_until: Option<Timestamp>,
+    ) -> Result<(), Error> {
+        self.row = Row {
+            act: Act::Done,
+            comp: Comp::None,
+        };
+        self.act_hash = self.hash(act_hash)?;
+        self.act_result = act_result.map(Bytes::from);
+        self.pending_until = pending_until;
+        self.undone_ahead = true;
+        Ok(())
+    }
+
+    pub(crate) fn is_undone_ahead(&self) -> bool {
+        self.undone_ahead
+    }
+
+    /// A hash as it stands in the row.
+    ///
+    /// # Errors
+    /// `Inconsistent`: it is none.
+    pub(crate) fn hash(&self, stored: Option<Vec<u8>>) -> Result<Option<[u8; 32]>, Error> {
+        let hash = stored.map(<[u8; 32]>::try_from).transpose();
+        hash.map_err(|_not_32| self.inconsistent("act_hash", "no SHA-256"))
     }
 
     /// Takes note of what will most likely come of `action`, the first command for the row.
@@ -126,6 +163,10 @@ impl Held {
 
     /// Whether the row stands otherwise in the database than here.
     pub(crate) fn is_to_be_written(&self) -> bool {
+        if self.undone_ahead {
+            // a handler that could not, or not yet: the row is as it was
+            return self.row.comp != Comp::Done || self.comp_result != Some(reply::undone());
+        }
         match &self.expected {
             None => self.changed,
             Some(expected) => {

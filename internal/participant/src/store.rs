@@ -8,6 +8,7 @@ use palinode_saga::guard::{Act, Comp, Row};
 use palinode_values::{SagaId, Timestamp};
 use uuid::Uuid;
 
+use crate::reply;
 use crate::row::{Expected, Held};
 
 /// Keeps records that a consumer cannot handle, each with the reason, in the open transaction.
@@ -71,6 +72,8 @@ pub(crate) struct Wanted {
 pub(crate) enum Where {
     /// Nowhere yet: its first command is the action.
     Missing,
+    /// There, and its action done: its first command is the compensation.
+    Done,
     /// There: something else came before.
     There,
     /// Gone with its day: it is neither made nor locked, and stays a blank.
@@ -83,8 +86,8 @@ pub(crate) enum Where {
 /// that a handler locks. Returns what [`oldest`] does; `None`: a row that was to be there is not,
 /// roll back and go the long way.
 ///
-/// New rows first, then the ones that are there, each in key order: who waits for a new row holds
-/// none that was there before, so two batches cannot wait for each other.
+/// New rows first, then those to be undone, then the others that are there, each in key order: who
+/// waits for a new row holds none that was there before, so two batches cannot wait for each other.
 pub(crate) async fn lock(
     tx: &mut Tx,
     rows: &mut [Wanted],
@@ -92,7 +95,7 @@ pub(crate) async fn lock(
 ) -> Result<Option<Timestamp>, Error> {
     let is_made = |row: &Wanted| match row.at {
         Where::Missing => true,
-        Where::There => way == Way::Long,
+        Where::Done | Where::There => way == Way::Long,
         Where::Gone => false,
     };
     let new: Vec<&Held> = rows
@@ -106,8 +109,12 @@ pub(crate) async fn lock(
         let Made { oldest, keys } = insert(tx, &new).await?;
         (told, made) = (Some(oldest), keys);
     }
+    if way == Way::Short {
+        told = told.or(undo(tx, rows).await?);
+    }
     let is_there = |row: &&mut Wanted| match (row.at, &made) {
         (Where::Gone, _) => false,
+        (Where::Done, _) if way == Way::Short => !row.held.is_undone_ahead(),
         (Where::There, _) if way == Way::Short => true,
         (_, None) => false,
         (_, Some(made)) => !made.contains(&(row.held.saga_id.0, row.held.step.clone())),
@@ -191,6 +198,43 @@ async fn insert(tx: &mut Tx, rows: &[&Held]) -> Result<Made, Error> {
         oldest: made.oldest,
         keys,
     })
+}
+
+/// Writes of the rows whose action was done that it is undone, and takes over what they were.
+async fn undo(tx: &mut Tx, rows: &mut [Wanted]) -> Result<Option<Timestamp>, Error> {
+    let wanted: Vec<&mut Held> = rows
+        .iter_mut()
+        .filter(|row| row.at == Where::Done)
+        .map(|row| &mut row.held)
+        .collect();
+    if wanted.is_empty() {
+        return Ok(None);
+    }
+    let keys = wanted.iter().map(|held| (held.saga_id, held.step.as_str()));
+    let keys: Vec<_> = keys.collect();
+    let (sagas, steps) = columns(&keys);
+    let (least, greatest) = bounds(&sagas);
+    let undone = sqlx::query_file!(
+        "src/sql/guard_undo.sql",
+        &sagas,
+        &steps as &[&str],
+        &reply::undone()[..],
+        least,
+        greatest,
+    )
+    .fetch_all(tx.conn())
+    .await?;
+    let oldest = undone.first().map(|row| row.oldest);
+    let mut undone: HashMap<_, _> = undone
+        .into_iter()
+        .map(|row| ((row.saga_id, row.step.clone()), row))
+        .collect();
+    for held in wanted {
+        if let Some(row) = undone.remove(&(held.saga_id.0, held.step.clone())) {
+            held.is_done(row.act_hash, row.act_result, row.pending_until)?;
+        }
+    }
+    Ok(oldest)
 }
 
 /// When the oldest saga has started whose rows are certainly there.
@@ -306,8 +350,7 @@ impl TryFrom<Found> for Held {
 
     fn try_from(found: Found) -> Result<Self, Error> {
         let mut held = Self::new(SagaId(found.saga_id), found.step);
-        let hash = found.act_hash.map(<[u8; 32]>::try_from).transpose();
-        held.act_hash = hash.map_err(|_not_32| held.inconsistent("act_hash", "no SHA-256"))?;
+        held.act_hash = held.hash(found.act_hash)?;
         held.act_result = found.act_result.map(Bytes::from);
         held.comp_result = found.comp_result.map(Bytes::from);
         held.pending_until = found.pending_until;

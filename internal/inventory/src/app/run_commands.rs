@@ -11,6 +11,9 @@ use crate::{convert, store};
 
 /// What comes of an action if there is enough of everything.
 pub(crate) fn expected(task: &Task<'_, Command>) -> Outcome {
+    if task.direction == Direction::Backward {
+        return Outcome::Undone;
+    }
     let output = match task.command {
         Command::Reserve { .. } => Some(convert::reserve_output(ReservationId(task.new_id))),
         Command::Release { .. } | Command::Commit { .. } | Command::Restock { .. } => None,

@@ -59,6 +59,57 @@ async fn a_compensation_that_comes_first_leaves_a_tombstone() {
     assert_eq!((first.events, late.events), (vec![], vec![]));
 }
 
+/// The row is written ahead as undone: what is not, or not yet, has to be put back.
+#[tokio::test]
+async fn an_undo_that_does_not_come_about_leaves_the_row_as_it_was() {
+    let mut fixture = Fixture::new().await;
+    let saga = fixture.saga();
+    let first = fixture.deliver(&[act(saga, "a").at(1)]).await;
+    let not_undone = fixture
+        .deliver(&[undo(saga, "stuck").at(2), undo(saga, "transient").at(3)])
+        .await;
+    assert_eq!(not_undone.answers(), ["cannot_undo", "transient"]);
+    let again = fixture.deliver(&[act(saga, "a").at(4)]).await;
+    assert_eq!(again.replies, first.replies);
+    let mixed = fixture
+        .deliver(&[undo(saga, "transient").at(5), undo(saga, "undo a").at(6)])
+        .await;
+    assert_eq!(mixed.answers(), ["transient", "undone"]);
+    let late = fixture
+        .deliver(&[undo(saga, "undo a").at(7), probe(saga, "a").at(8)])
+        .await;
+    assert_eq!(late.answers(), ["undone", "not_done"]);
+    assert_eq!((again.events.len(), late.events.len()), (0, 0));
+}
+
+/// One row of each kind, so that some are written ahead and others are locked, or made.
+#[tokio::test]
+async fn compensations_of_every_kind_of_row_in_one_batch() {
+    let mut fixture = Fixture::new().await;
+    let [done, failed, called, undone, unheard] = [(); 5].map(|()| fixture.saga());
+    fixture
+        .deliver(&[
+            act(done, "a").at(1),
+            act(failed, "fail").at(2),
+            act(called, "call").at(3),
+            act(undone, "b").at(4),
+            undo(undone, "undo b").at(5),
+        ])
+        .await;
+    let known = [done, failed, called, undone];
+    let mut batch: Vec<_> = known.map(|saga| undo(saga, "undo").at(6)).into();
+    let said = fixture.deliver(&batch).await;
+    let answers = ["undone", "undone_empty", "pending", "undone"];
+    assert_eq!(said.answers(), answers);
+    assert_eq!(said.events, ["undo"]);
+    // and once more, with one of which nothing was heard: its row has to be made first
+    batch.push(undo(unheard, "undo").at(7));
+    let again = fixture.deliver(&batch).await;
+    assert_eq!(again.answers()[..4], answers);
+    assert_eq!(again.answers()[4], "undone_empty");
+    assert_eq!(again.events, [""; 0]);
+}
+
 #[tokio::test]
 async fn action_and_compensation_in_one_batch_are_done_in_their_order() {
     let mut fixture = Fixture::new().await;

@@ -26,7 +26,7 @@ pub(crate) struct Ran {
     pub(crate) asks_processor: bool,
 }
 
-/// What comes of an action if nothing stands in its way.
+/// What comes of a command if nothing stands in its way.
 pub(crate) fn expected(task: &Task<'_, Command>, now: Timestamp) -> Option<Outcome> {
     match request(task) {
         Request::Charge(payment) if payment.source == Source::Wallet => Some(Outcome::Done {
@@ -36,8 +36,8 @@ pub(crate) fn expected(task: &Task<'_, Command>, now: Timestamp) -> Option<Outco
             until: now + CARD_ANSWER,
             how: Pending::Called,
         }),
-        // of a wallet or of a card: that stands with the payment
-        Request::Refund(..) => None,
+        // of a card it takes longer: that stands with the payment
+        Request::Refund(..) => (task.direction == Direction::Backward).then_some(Outcome::Undone),
     }
 }
 

@@ -34,7 +34,10 @@ impl Seen {
 pub(crate) fn expected(task: &Task<'_, Command>, seen: &Seen) -> Option<Outcome> {
     let output = match task.command {
         Command::Arrange(_) => Some(convert::arranged_output(ShipmentId(task.new_id))),
-        Command::Recall { .. } => None,
+        Command::Recall { .. } => match task.direction {
+            Direction::Forward => None,
+            Direction::Backward => return Some(Outcome::Undone),
+        },
         Command::Quote { country } => Some(convert::quoted_output(seen.carrier(country)?)),
     };
     Some(Outcome::Done { output })
