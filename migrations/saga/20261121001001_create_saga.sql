@@ -170,6 +170,13 @@ COMMENT ON COLUMN breaker.why IS 'Why, in words';
 COMMENT ON COLUMN breaker.principal IS 'Who opened or closed it by hand; null: it did so by itself';
 COMMENT ON COLUMN breaker.trial_at IS 'When a few sagas are let through next; null when it is closed, or was opened by hand';
 
+CREATE FUNCTION saga_contended() RETURNS uuid[] LANGUAGE plpgsql AS $$
+BEGIN
+  RAISE EXCEPTION 'a saga was moved on by somebody else' USING ERRCODE = 'serialization_failure';
+END
+$$;
+COMMENT ON FUNCTION saga_contended() IS 'Undoes the statement that calls it: somebody else was faster, try again';
+
 CREATE FUNCTION saga_stuck(
   state text, waits_for text, wake_at timestamptz, wait_until timestamptz, progress_at timestamptz,
   patience interval, parked boolean

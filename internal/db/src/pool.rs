@@ -1,7 +1,7 @@
 use std::future::Future;
 use std::str::FromStr;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use palinode_values::{Clock, Timestamp};
 use sqlx::PgPool;
@@ -36,6 +36,8 @@ pub struct Db {
     is_fixed: bool,
     /// How transactions begin.
     begin: &'static str,
+    /// The time that the database told last, and when.
+    told: Arc<Mutex<Option<(Instant, Timestamp)>>>,
 }
 
 /// Plans that are made once and fit a table of any size: each row by an index, whatever the planner
@@ -50,6 +52,8 @@ const FIXED_PLANS: [(&str, &str); 5] = [
 
 /// How often a transaction is tried in conflict with others, in all.
 const ATTEMPTS_MAX: u32 = 5;
+/// How long the database's time is reckoned from what it was: clocks are set.
+const TOLD_MAX: Duration = Duration::from_secs(10);
 /// Until a connection is there and answers.
 pub(crate) const ACQUIRE_LIMIT: Duration = Duration::from_secs(5);
 
@@ -89,6 +93,7 @@ impl Db {
             warm_fixed: Arc::new(Warm::new(of_fixed)),
             is_fixed: false,
             begin: BEGIN,
+            told: Arc::default(),
         })
     }
 
@@ -124,11 +129,24 @@ impl Db {
     /// # Errors
     /// `Unavailable`: no connection within five seconds.
     pub async fn begin(&self) -> Result<Tx, Error> {
-        if self.is_fixed {
-            Tx::begin(&self.fixed, &self.warm_fixed, self.begin).await
+        let tx = if self.is_fixed {
+            Tx::begin(&self.fixed, &self.warm_fixed, self.begin).await?
         } else {
-            Tx::begin(&self.pool, &self.warm, self.begin).await
-        }
+            Tx::begin(&self.pool, &self.warm, self.begin).await?
+        };
+        let told = Some((Instant::now(), tx.now()));
+        *self.told.lock().unwrap_or_else(PoisonError::into_inner) = told;
+        Ok(tx)
+    }
+
+    /// The database's time, from what the last transaction of this process was told and what has
+    /// passed since; late by a round trip at the most. `None`: none has begun for ten seconds.
+    #[must_use]
+    pub fn now(&self) -> Option<Timestamp> {
+        let told = *self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let (at, time) = told?;
+        let since = at.elapsed();
+        (since < TOLD_MAX).then(|| time + since)
     }
 
     /// Runs `work` in a transaction named `name` and commits what it returns.

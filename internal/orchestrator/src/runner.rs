@@ -1,4 +1,5 @@
-//! A batch of inputs is one transaction: load, `next`, save, history, outbox.
+//! A batch of inputs is one transaction: load, `next`, save, history, outbox; one statement where all that
+//! has to be known is remembered.
 
 pub(crate) mod act;
 pub(crate) mod batch;

@@ -48,9 +48,7 @@ pub async fn build(context: Context) -> anyhow::Result<()> {
     };
     // which breakers are open is known before anything is sent
     breaker::step(&engine).await?;
-    let handler = InputsHandler {
-        engine: engine.clone(),
-    };
+    let handler = InputsHandler::new(engine.clone());
     let topics = [Topic::ORCHESTRATOR_COMMANDS, Topic::ORCHESTRATOR_REPLIES];
     context.consume("orchestrator", &topics, handler)?;
     let (waking, stop) = (engine.clone(), context.tasks.stop_token());

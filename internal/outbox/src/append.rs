@@ -27,45 +27,67 @@ pub async fn append(
     if records.is_empty() {
         return Ok(());
     }
-    if records.len() > RECORDS_MAX {
-        return Err(Error::TooMany {
-            count: records.len(),
-            max: RECORDS_MAX,
-        });
-    }
-    let mut rows = Columns::with_capacity(records.len());
-    for record in records {
-        if !held.contains(&record.key) {
-            return Err(Error::NotHeld {
-                key: String::from_utf8_lossy(&record.key).into_owned(),
-            });
-        }
-        if record.body.len() > MESSAGE_BYTES_MAX {
-            return Err(Error::TooLarge {
-                kind: record.kind.to_string(),
-                bytes: record.body.len(),
-                max: MESSAGE_BYTES_MAX,
-            });
-        }
-        rows.push(record, service);
-    }
-    rows.insert(tx).await
+    Rows::of(held, records, service)?.insert(tx).await
 }
 
-/// The rows of one append, column by column.
-struct Columns<'a> {
-    lanes: Vec<i16>,
-    topics: Vec<i16>,
-    event_ids: Vec<Uuid>,
-    keys: Vec<&'a [u8]>,
-    traceparents: Vec<String>,
-    tracestates: Vec<Option<&'a str>>,
-    baggages: Vec<Option<&'a str>>,
-    headers: Vec<Vec<u8>>,
-    payloads: Vec<&'a [u8]>,
+/// The rows of one append, column by column, for a statement that writes more than them.
+///
+/// Such a statement inserts them as `append.sql` does: `FROM unnest(…) WITH ORDINALITY`, in that order.
+#[derive(Debug, Clone, Default)]
+pub struct Rows<'a> {
+    /// Lanes of the keys.
+    pub lanes: Vec<i16>,
+    /// Numbers of the topics.
+    pub topics: Vec<i16>,
+    /// Ids of the events.
+    pub event_ids: Vec<Uuid>,
+    /// Keys.
+    pub keys: Vec<&'a [u8]>,
+    /// W3C trace context.
+    pub traceparents: Vec<String>,
+    /// W3C trace context.
+    pub tracestates: Vec<Option<&'a str>>,
+    /// W3C baggage.
+    pub baggages: Vec<Option<&'a str>>,
+    /// The other headers, encoded.
+    pub headers: Vec<Vec<u8>>,
+    /// Bodies.
+    pub payloads: Vec<&'a [u8]>,
 }
 
-impl<'a> Columns<'a> {
+impl<'a> Rows<'a> {
+    /// The rows of `records`. Shape, units and `service`: as [`append`] has them.
+    ///
+    /// # Errors
+    /// Those of [`append`], but for `Db`.
+    pub fn of(
+        held: &Held,
+        records: impl IntoIterator<Item = &'a Record>,
+        service: &str,
+    ) -> Result<Self, Error> {
+        let records = records.into_iter();
+        let mut rows = Self::with_capacity(records.size_hint().0);
+        for record in records {
+            if rows.event_ids.len() == RECORDS_MAX {
+                return Err(Error::TooMany { max: RECORDS_MAX });
+            }
+            if !held.contains(&record.key) {
+                return Err(Error::NotHeld {
+                    key: String::from_utf8_lossy(&record.key).into_owned(),
+                });
+            }
+            if record.body.len() > MESSAGE_BYTES_MAX {
+                return Err(Error::TooLarge {
+                    kind: record.kind.to_string(),
+                    bytes: record.body.len(),
+                    max: MESSAGE_BYTES_MAX,
+                });
+            }
+            rows.push(record, service);
+        }
+        Ok(rows)
+    }
+
     fn with_capacity(rows: usize) -> Self {
         Self {
             lanes: Vec::with_capacity(rows),

@@ -23,10 +23,8 @@ pub enum Error {
         max: usize,
     },
     /// More records than one statement should carry.
-    #[error("{count} records are too many for one append, at most {max} are allowed")]
+    #[error("more than {max} records in one append")]
     TooMany {
-        /// How many there were.
-        count: usize,
         /// The limit.
         max: usize,
     },

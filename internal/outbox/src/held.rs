@@ -30,6 +30,14 @@ impl Held {
         Self::of(keys)
     }
 
+    /// The statement that appends is the very one that writes the rows, and does nothing unless it
+    /// wins all of them: by a version that only they know who have seen the last commit, or because
+    /// the rows are new. Numbers that it draws before it waits for another writer are given up with it.
+    #[must_use]
+    pub fn by_statement(keys: impl IntoIterator<Item = Vec<u8>>) -> Self {
+        Self::of(keys)
+    }
+
     /// Both.
     #[must_use]
     pub fn merge(mut self, other: Self) -> Self {

@@ -36,7 +36,7 @@ mod held;
 mod shape;
 mod topics;
 
-pub use append::{MESSAGE_BYTES_MAX, RECORDS_MAX, append};
+pub use append::{MESSAGE_BYTES_MAX, RECORDS_MAX, Rows, append};
 pub use doorbell::Doorbell;
 pub use error::Error;
 pub use held::Held;

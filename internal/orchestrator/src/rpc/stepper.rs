@@ -48,9 +48,7 @@ impl Stepper {
             clock: Clock::system(),
         };
         Ok(Self {
-            handler: InputsHandler {
-                engine: engine.clone(),
-            },
+            handler: InputsHandler::new(engine.clone()),
             sagas: Sagas {
                 engine: engine.clone(),
             },

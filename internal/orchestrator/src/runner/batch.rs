@@ -3,12 +3,13 @@ use std::mem;
 use std::sync::Arc;
 
 use chrono::TimeDelta;
-use palinode_db::{Error, Tx};
+use palinode_db::{Error, Own, Tx};
 use palinode_messaging::Record;
-use palinode_outbox::{Held, append};
+use palinode_outbox::{Held, Rows};
 use palinode_saga::{Answer, DbTime, Direction, Input, Note, State, StepState};
 use palinode_telemetry::TraceContext;
 use palinode_values::{SagaId, Timestamp};
+use sqlx::PgConnection;
 
 use super::breaker::Breaker;
 use super::encode::{INPUT, Payload};
@@ -17,7 +18,7 @@ use super::recent::Remembered;
 use super::registry::StoredPlan;
 use super::spans::Spans;
 use super::{Engine, SERVICE};
-use crate::store::saga::{self as store, Head, HeadChange, HistoryRow, LateRow, Loaded};
+use crate::store::saga::{self as store, Head, HeadChange, HistoryRow, LateRow, Loaded, Sent};
 
 /// A saga to be started.
 #[derive(Debug, Clone)]
@@ -71,7 +72,7 @@ pub(crate) async fn apply(
     batch.recall(inputs);
     batch.load(&mut tx, inputs).await?;
     if !inputs.starts.is_empty() {
-        batch.start(&mut tx, &inputs.starts).await?;
+        batch.start(tx.conn(), &inputs.starts, false).await?;
         batch.load_started(&mut tx, inputs).await?;
     }
     for reply in &inputs.replies {
@@ -92,6 +93,61 @@ pub(crate) async fn apply(
     }
     let written = batch.write(&mut tx).await?;
     Ok((tx, written))
+}
+
+/// Applies the inputs in one statement instead of a transaction, where that can be: all are starts
+/// that are new, or all are answers to sagas that are remembered, and nothing else is to be read.
+/// `None`: it cannot, and nothing was done; see [`apply`].
+///
+/// # Errors
+/// Those of the database. `Unavailable`: whether it was done is unknown.
+pub(crate) async fn apply_at_once(
+    engine: &Engine,
+    own: &mut Own,
+    inputs: &Inputs,
+) -> Result<Option<Written>, Error> {
+    let Some(now) = engine.db.now() else {
+        return Ok(None);
+    };
+    let mut batch = Batch::new(engine);
+    batch.begin(now);
+    let done = match (inputs.starts.is_empty(), inputs.replies.is_empty()) {
+        (false, true) => {
+            let start = async move |connection: &mut PgConnection| {
+                batch.start(connection, &inputs.starts, true).await?;
+                Ok(batch.finish(Vec::new()))
+            };
+            own.run(start).await
+        }
+        (true, false) => {
+            batch.recall(inputs);
+            let replied = inputs.replies.iter().map(|reply| reply.saga_id);
+            if !batch.missing(replied).is_empty() {
+                let recalled = batch.live.into_iter();
+                let recalled = recalled.filter_map(Live::into_remembered);
+                engine.recent.put(recalled.collect());
+                return Ok(None);
+            }
+            for reply in &inputs.replies {
+                batch.reply(reply);
+            }
+            if !batch.doubtful.is_empty() || !batch.late.is_empty() {
+                return Ok(None);
+            }
+            let left_out = batch.compose();
+            let advance = async move |connection: &mut PgConnection| {
+                batch.advance(connection).await?;
+                Ok(batch.finish(left_out))
+            };
+            own.run(advance).await
+        }
+        (true, true) | (false, false) => return Ok(None),
+    };
+    match done {
+        Ok(written) => Ok(Some(written)),
+        Err(Error::Contended(_)) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// What a batch has written.
@@ -132,6 +188,8 @@ pub(super) struct Batch<'e> {
     /// Remembered sagas which an answer does not change: they may have moved on since.
     doubtful: Vec<SagaId>,
     records: Vec<Record>,
+    /// So many of those are in the outbox.
+    appended: usize,
     spans: Spans,
 }
 
@@ -145,6 +203,7 @@ impl<'e> Batch<'e> {
             unreadable: Vec::new(),
             doubtful: Vec::new(),
             records: Vec::new(),
+            appended: 0,
             spans: Spans::new(&engine.tracer, &engine.prefix),
         }
     }
@@ -175,8 +234,20 @@ impl<'e> Batch<'e> {
         self.add_live(recalled);
     }
 
-    /// Inserts new sagas. Of two starts with one id, or one business key, one wins.
-    async fn start(&mut self, tx: &mut Tx, starts: &[Start]) -> Result<(), Error> {
+    /// What is known of the time, in the database's.
+    fn begin(&mut self, now: Timestamp) {
+        self.now = now;
+        self.spans.began(now);
+    }
+
+    /// Inserts new sagas. Of two starts with one id, or one business key, one wins; if `all` are to
+    /// be new, that is `Contended`.
+    async fn start(
+        &mut self,
+        connection: &mut PgConnection,
+        starts: &[Start],
+        all: bool,
+    ) -> Result<(), Error> {
         let mut fresh: Vec<(Live, Vec<Record>, TraceContext, &Start)> = Vec::new();
         let mut seen = HashSet::new();
         for start in starts.iter().filter(|start| seen.insert(start.saga_id)) {
@@ -189,10 +260,19 @@ impl<'e> Batch<'e> {
         let names: Vec<&str> = names.collect();
         let history = fresh.iter().flat_map(|(live, ..)| &live.history);
         let history: Vec<&HistoryRow> = history.collect();
-        let won = store::insert(tx, &names, &changes, &history).await?;
+        let records = || fresh.iter().flat_map(|(_, records, ..)| records);
+        let held = Held::by_statement(records().map(|record| record.key.clone()));
+        let sagas = fresh.iter();
+        let sagas = sagas.flat_map(|(live, records, ..)| records.iter().map(|_| live.head.id));
+        let sent = Sent {
+            rows: Rows::of(&held, records(), SERVICE).map_err(not_sent)?,
+            sagas: sagas.collect(),
+        };
+        let inserted = store::insert(connection, &names, &changes, &history, &sent, all);
+        let won = inserted.await?;
         let lost = changes.iter().map(|c| c.head.id);
         let lost: Vec<SagaId> = lost.filter(|id| !won.contains(id)).collect();
-        let repeated = store::existing(tx, &lost).await?;
+        let repeated = store::existing(connection, &lost).await?;
         let mut live = Vec::with_capacity(won.len());
         for (mut saga, records, process, start) in fresh {
             let id = saga.head.id;
@@ -213,6 +293,7 @@ impl<'e> Batch<'e> {
             }
         }
         self.add_live(live);
+        self.appended = self.records.len();
         Ok(())
     }
 
@@ -266,8 +347,7 @@ impl<'e> Batch<'e> {
         let mut loaded = store::lock(tx, &replied).await?;
         loaded.append(store::lock_due(tx, &due).await?);
         loaded.append(store::lock_held(tx, &freed).await?);
-        self.now = tx.now();
-        self.spans.began(self.now);
+        self.begin(tx.now());
         self.take_loaded(tx, loaded).await
     }
 
@@ -403,6 +483,14 @@ impl<'e> Batch<'e> {
                 live.complete(stored);
             }
         }
+        let left_out = self.compose();
+        self.advance(tx.conn()).await?;
+        store::insert_late(tx, &self.late).await?;
+        Ok(self.finish(left_out))
+    }
+
+    /// Makes the records of all that happened; returns the sagas that are left as they were.
+    fn compose(&mut self) -> Vec<SagaId> {
         let mut left_out = Vec::new();
         for live in &mut self.live {
             self.spans.effects(&live.head, &live.plan, &live.effects);
@@ -413,21 +501,24 @@ impl<'e> Batch<'e> {
             }
             live.set_wake();
         }
+        left_out
+    }
+
+    async fn advance(&self, connection: &mut PgConnection) -> Result<(), Error> {
         let changes = self.live.iter().filter(|live| live.is_changed());
         let changes: Vec<HeadChange<'_>> = changes.map(Live::change).collect();
         let history = self.live.iter().flat_map(|live| &live.history);
         let history: Vec<&HistoryRow> = history.collect();
-        store::advance(tx, &changes, &history).await?;
-        store::insert_late(tx, &self.late).await?;
-        let held = Held::by_swap(tx, self.records.iter().map(|record| record.key.clone()));
-        let appended = append(tx, &held, &self.records, SERVICE).await;
-        appended.map_err(|error| match error {
-            palinode_outbox::Error::Db(error) => error,
-            other => Error::inconsistent("outbox", "payload", "batch", other),
-        })?;
+        let records = &self.records[self.appended..];
+        let held = Held::by_statement(records.iter().map(|record| record.key.clone()));
+        let rows = Rows::of(&held, records, SERVICE).map_err(not_sent)?;
+        store::advance(connection, &changes, &history, &rows).await
+    }
+
+    fn finish(mut self, left_out: Vec<SagaId>) -> Written {
         self.spans.created(&self.records);
         let wakes = self.live.iter().filter_map(|live| live.head.wake_at);
-        Ok(Written {
+        Written {
             wakes_in: wakes.min().map(|at| at - self.now),
             spans: self.spans,
             sent: !self.records.is_empty(),
@@ -437,7 +528,14 @@ impl<'e> Batch<'e> {
                 .filter_map(Live::into_remembered)
                 .collect(),
             left_out,
-        })
+        }
+    }
+}
+
+fn not_sent(error: palinode_outbox::Error) -> Error {
+    match error {
+        palinode_outbox::Error::Db(error) => error,
+        other => Error::inconsistent("outbox", "payload", "batch", other),
     }
 }
 

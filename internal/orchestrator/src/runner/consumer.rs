@@ -1,13 +1,23 @@
-use palinode_db::Error;
+use palinode_db::{Error, Own};
 use palinode_messaging::{BatchHandler, Committed, Failure, Received};
 
 use super::Engine;
-use super::batch::{Inputs, apply};
+use super::batch::{Inputs, apply, apply_at_once};
 use crate::convert::{self, Incoming};
 
-/// Handles a batch of starts and replies: one transaction.
+/// Handles a batch of starts and replies: one statement where that can be, or one transaction.
 pub(crate) struct InputsHandler {
-    pub(crate) engine: Engine,
+    engine: Engine,
+    own: Own,
+}
+
+impl InputsHandler {
+    pub(crate) fn new(engine: Engine) -> Self {
+        Self {
+            own: engine.db.own(),
+            engine,
+        }
+    }
 }
 
 impl BatchHandler for InputsHandler {
@@ -25,6 +35,13 @@ impl BatchHandler for InputsHandler {
             }
         }
         let (engine, inputs, poison) = (&self.engine, &inputs, &poison);
+        if poison.is_empty() {
+            let written = apply_at_once(engine, &mut self.own, inputs).await;
+            if let Some(written) = written.map_err(failure)? {
+                written.committed(engine);
+                return Ok(Committed);
+            }
+        }
         let written = engine
             .db
             .with_fixed_plans()

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use palinode_db::{Area, Db, Error, Options};
 use palinode_messaging::Headers;
-use palinode_outbox::Doorbell;
+use palinode_outbox::{Doorbell, Rows};
 use palinode_pb::inventory::v1::{ReserveStock, ReserveStockResult, StockLine};
 use palinode_pb::order::v1::{PlaceOrder, RejectOrder};
 use palinode_pb::payment::v1::ChargePaymentResult;
@@ -400,7 +400,7 @@ async fn batches_over_the_same_sagas_in_opposite_order_do_not_deadlock() {
 }
 
 #[tokio::test]
-async fn of_a_batch_of_writers_the_stale_one_loses() {
+async fn a_stale_writer_undoes_its_whole_batch() {
     let world = World::new().await;
     let mut heads = Vec::new();
     for n in 0..20 {
@@ -415,12 +415,15 @@ async fn of_a_batch_of_writers_the_stale_one_loses() {
         progressed: true,
     });
     let changes: Vec<HeadChange<'_>> = changes.collect();
-    let stale = heads[7].id;
     let mut tx = world.engine.db.begin().await.unwrap();
-    let won = store::save(&mut tx, &changes, &[]).await.unwrap();
-    tx.commit().await.unwrap();
-    assert_eq!(won.len(), 19);
-    assert!(!won.contains(&stale));
+    let advanced = store::advance(tx.conn(), &changes, &[], &Rows::default()).await;
+    assert!(matches!(advanced, Err(Error::Contended(_))), "{advanced:?}");
+    drop(tx);
+    for before in &heads {
+        let saga = world.saga(before.id).await;
+        assert_eq!(saga.head.version, before.version);
+        assert_eq!(saga.head.state, before.state);
+    }
 }
 
 #[tokio::test]

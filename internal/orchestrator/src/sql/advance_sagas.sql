@@ -1,5 +1,5 @@
--- Heads under the version that they had, with their rows of history; those that won are told. The
--- version is the fence: a stale writer changes nothing.
+-- Heads under the version that they had, with their rows of history and what they send: all of it, or
+-- nothing. The version is the fence: who is stale changes nothing, and draws no number that counts.
 WITH moved AS (
   UPDATE saga s
      SET plan_id = n.plan_id, version = n.version, state = n.state, body = n.body,
@@ -18,6 +18,12 @@ WITH moved AS (
   SELECT h.id, h.version, now(), h.kind, h.body, h.payloads
     FROM unnest($15::uuid[], $16::bigint[], $17::smallint[], $18::bytea[], $19::bytea[])
       AS h(id, version, kind, body, payloads)
-   WHERE (h.id IN (SELECT moved.id FROM moved)) IS TRUE -- no join: looked up in a hash, in any plan
+), sent AS (
+  INSERT INTO outbox (lane, topic, event_id, key, traceparent, tracestate, baggage, headers, payload)
+  SELECT r.lane, r.topic, r.event_id, r.key, r.traceparent, r.tracestate, r.baggage, r.headers, r.payload
+    FROM unnest($20::smallint[], $21::smallint[], $22::uuid[], $23::bytea[], $24::text[], $25::text[],
+                $26::text[], $27::bytea[], $28::bytea[])
+         WITH ORDINALITY AS r(lane, topic, event_id, key, traceparent, tracestate, baggage, headers, payload, ord)
+   ORDER BY r.ord -- identity numbers are drawn in slice order
 )
-SELECT id FROM moved
+SELECT CASE WHEN count(*) < cardinality($1) THEN saga_contended() END AS "all_moved" FROM moved

@@ -2,9 +2,11 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use palinode_db::{Error, Tx};
+use palinode_outbox::Rows;
 use palinode_saga::{Disposition, State, Status};
 use palinode_telemetry::TraceContext;
 use palinode_values::{SagaId, Timestamp};
+use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::runner::encode::Payloads;
@@ -92,13 +94,25 @@ pub(crate) fn closed_word(disposition: Disposition) -> &'static str {
     }
 }
 
-/// Inserts new heads, whole, with their history; returns the ids that were new. A second id for
-/// one business key, or a second start of one id, loses.
+/// What new sagas send: rows of the outbox, and whose they are.
+#[derive(Debug, Default)]
+pub(crate) struct Sent<'r> {
+    pub(crate) rows: Rows<'r>,
+    pub(crate) sagas: Vec<SagaId>,
+}
+
+/// Inserts new heads, whole, with their history and what they send; returns the ids that were new.
+/// A second id for one business key, or a second start of one id, loses.
+///
+/// # Errors
+/// `Contended`: `all` were to be new, and one of them was not. Nothing was done.
 pub(crate) async fn insert(
-    tx: &mut Tx,
+    connection: &mut PgConnection,
     plan_names: &[&str],
     changes: &[HeadChange<'_>],
     history: &[&HistoryRow],
+    sent: &Sent<'_>,
+    all: bool,
 ) -> Result<HashSet<SagaId>, Error> {
     let columns = Columns::of(changes)?;
     let history = HistoryColumns::of(history);
@@ -112,7 +126,9 @@ pub(crate) async fn insert(
     let parents = changes.iter().map(|c| c.head.trace.as_ref());
     let parents = parents.map(|trace| trace.map(TraceContext::traceparent));
     let parents: Vec<Option<String>> = parents.collect();
-    let rows = sqlx::query_file_scalar!(
+    let Sent { rows, sagas } = sent;
+    let sagas: Vec<Uuid> = sagas.iter().map(|id| id.0).collect();
+    let won = sqlx::query_file_scalar!(
         "src/sql/insert_sagas.sql",
         &columns.ids,
         &lanes,
@@ -136,20 +152,34 @@ pub(crate) async fn insert(
         &history.kinds,
         &history.bodies as &[&[u8]],
         &history.payloads as &[Option<&[u8]>],
+        &rows.lanes,
+        &rows.topics,
+        &rows.event_ids,
+        &rows.keys as &[&[u8]],
+        &rows.traceparents,
+        &rows.tracestates as &[Option<&str>],
+        &rows.baggages as &[Option<&str>],
+        &rows.headers,
+        &rows.payloads as &[&[u8]],
+        &sagas,
+        all,
     )
-    .fetch_all(tx.conn())
+    .fetch_one(connection)
     .await?;
-    Ok(rows.into_iter().map(SagaId).collect())
+    Ok(won.into_iter().map(SagaId).collect())
 }
 
 /// Of sagas that could not be inserted: those that exist under that very id.
-pub(crate) async fn existing(tx: &mut Tx, ids: &[SagaId]) -> Result<Vec<SagaId>, Error> {
+pub(crate) async fn existing(
+    connection: &mut PgConnection,
+    ids: &[SagaId],
+) -> Result<Vec<SagaId>, Error> {
     if ids.is_empty() {
         return Ok(Vec::new());
     }
     let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
     let rows = sqlx::query_scalar!("SELECT id FROM saga_key WHERE id = ANY($1)", &ids)
-        .fetch_all(tx.conn())
+        .fetch_all(connection)
         .await?;
     Ok(rows.into_iter().map(SagaId).collect())
 }
@@ -223,41 +253,27 @@ pub(crate) async fn due(db: &palinode_db::Db, per_lane: i64) -> Result<Vec<SagaI
     Ok(rows.into_iter().map(SagaId).collect())
 }
 
-/// Writes heads under the versions that stand in the table, with their history. Nothing is to be
-/// kept of the transaction when that fails.
+/// Writes heads under the versions that stand in the table, with their history and what they send,
+/// in one statement: all of it, or nothing.
 ///
 /// # Errors
 /// `Contended`: somebody else has moved one of them on.
 pub(crate) async fn advance(
-    tx: &mut Tx,
+    connection: &mut PgConnection,
     changes: &[HeadChange<'_>],
     history: &[&HistoryRow],
+    rows: &Rows<'_>,
 ) -> Result<(), Error> {
-    if changes.is_empty() {
+    if changes.is_empty() && rows.event_ids.is_empty() {
         return Ok(());
     }
-    let won = save(tx, changes, history).await?;
-    if won.len() < changes.len() {
-        let words = "a saga was moved on by somebody else".to_owned();
-        return Err(Error::Contended(sqlx::Error::Protocol(words)));
-    }
-    Ok(())
-}
-
-/// Writes heads under the versions that stand in the table, each with its history; returns the ids
-/// that won.
-pub(crate) async fn save(
-    tx: &mut Tx,
-    changes: &[HeadChange<'_>],
-    history: &[&HistoryRow],
-) -> Result<Vec<SagaId>, Error> {
     let columns = Columns::of(changes)?;
     let history = HistoryColumns::of(history);
     let expected: Vec<i64> = changes.iter().map(|c| c.expected).collect();
     let progressed: Vec<bool> = changes.iter().map(|c| c.progressed).collect();
     let closed = changes.iter().map(|c| c.head.state.closed.map(closed_word));
     let closed: Vec<Option<&str>> = closed.collect();
-    let rows = sqlx::query_file_scalar!(
+    sqlx::query_file!(
         "src/sql/advance_sagas.sql",
         &columns.ids,
         &expected,
@@ -278,10 +294,19 @@ pub(crate) async fn save(
         &history.kinds,
         &history.bodies as &[&[u8]],
         &history.payloads as &[Option<&[u8]>],
+        &rows.lanes,
+        &rows.topics,
+        &rows.event_ids,
+        &rows.keys as &[&[u8]],
+        &rows.traceparents,
+        &rows.tracestates as &[Option<&str>],
+        &rows.baggages as &[Option<&str>],
+        &rows.headers,
+        &rows.payloads as &[&[u8]],
     )
-    .fetch_all(tx.conn())
+    .fetch_one(connection)
     .await?;
-    Ok(rows.into_iter().map(SagaId).collect())
+    Ok(())
 }
 
 /// Asks about sagas again later, without touching anything else of them.

@@ -308,7 +308,8 @@ impl Hand {
         let timer_lanes: Vec<i16> = (0..TIMER_LANES).cycle().take(count).collect();
         let (head, none) = (&stage.head, vec![None::<&str>; count]);
         let until = vec![head.wakes.then_some(batch.wake_at); count];
-        one.begin().await?;
+        let owners = batch.sagas.iter();
+        let owners = owners.flat_map(|saga| stage.records.iter().map(|_| *saga));
         let query = sqlx::query(sql::INSERT_SAGAS)
             .bind(&batch.sagas)
             .bind(timer_lanes)
@@ -328,9 +329,11 @@ impl Hand {
             .bind(&none)
             .bind(&none);
         let query = bind_history(query, batch, stage);
-        one.run("insert_sagas", query, count).await?;
-        append(one, &self.lanes, &batch.sagas, &stage.records).await?;
-        one.commit().await?;
+        let query = bind_rows(query, &self.lanes, &batch.sagas, &stage.records)
+            .bind(owners.collect::<Vec<_>>())
+            .bind(true);
+        one.run("insert_sagas", query, 1).await?;
+        one.counts.commits += 1;
         relay(one, &self.lanes, count * stage.records.len()).await
     }
 
@@ -341,7 +344,6 @@ impl Hand {
             vec![head.wakes.then_some(batch.wake_at); count],
             vec![None::<&str>; count],
         );
-        one.begin().await?;
         let query = sqlx::query(sql::ADVANCE_SAGAS)
             .bind(&batch.sagas)
             .bind(vec![before.head.version; count])
@@ -358,9 +360,9 @@ impl Hand {
             .bind(&none)
             .bind(&none);
         let query = bind_history(query, batch, stage);
-        one.run("advance_sagas", query, count).await?;
-        append(one, &self.lanes, &batch.sagas, &stage.records).await?;
-        one.commit().await?;
+        let query = bind_rows(query, &self.lanes, &batch.sagas, &stage.records);
+        one.run("advance_sagas", query, 1).await?;
+        one.counts.commits += 1;
         relay(one, &self.lanes, count * stage.records.len()).await
     }
 
@@ -614,20 +616,30 @@ async fn append(
     sagas: &[Uuid],
     records: &[Record],
 ) -> anyhow::Result<()> {
+    let query = bind_rows(sqlx::query(sql::APPEND), lanes, sagas, records);
+    one.run("append", query, sagas.len() * records.len()).await
+}
+
+fn bind_rows<'q>(
+    query: Statement<'q>,
+    lanes: &[i16],
+    sagas: &[Uuid],
+    records: &'q [Record],
+) -> Statement<'q> {
     let rows = || {
         let sagas = sagas.iter().zip(lanes.iter().cycle());
         sagas.flat_map(|saga| records.iter().map(move |record| (saga, record)))
     };
     // an id is as good as another: what an event is about has one of the same size
-    let keys: Vec<String> = rows().map(|((saga, _), _)| saga.to_string()).collect();
+    let keys = rows().map(|((saga, _), _)| saga.to_string().into_bytes());
     let events = rows().enumerate().map(|(n, ((saga, _), _))| {
         Uuid::from_u128(saga.as_u128() ^ n as u128) // like them, near to each other
     });
-    let query = sqlx::query(sql::APPEND)
+    query
         .bind(rows().map(|((_, lane), _)| *lane).collect::<Vec<_>>())
         .bind(rows().map(|(_, record)| record.topic).collect::<Vec<_>>())
         .bind(events.collect::<Vec<_>>())
-        .bind(keys.iter().map(String::as_bytes).collect::<Vec<_>>())
+        .bind(keys.collect::<Vec<_>>())
         .bind(
             rows()
                 .map(|(_, record)| record.traceparent.as_deref())
@@ -644,8 +656,7 @@ async fn append(
             rows()
                 .map(|(_, record)| record.payload.as_slice())
                 .collect::<Vec<_>>(),
-        );
-    one.run("append", query, sagas.len() * records.len()).await
+        )
 }
 
 /// What the relay does with these rows: it reads a page of them and deletes what was acknowledged.

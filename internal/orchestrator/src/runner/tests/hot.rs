@@ -7,6 +7,7 @@
 use sqlx::{AssertSqlSafe, PgConnection};
 
 use super::*;
+use crate::runner::batch::apply_at_once;
 use crate::runner::recent::Recent;
 
 impl World {
@@ -43,6 +44,123 @@ async fn start(world: &World, sagas: usize) -> Vec<SagaId> {
     let written = engine.db.run_tx("test", |tx| apply(engine, tx, inputs));
     written.await.unwrap().committed(engine);
     ids
+}
+
+/// Whether it could be done in one statement.
+async fn at_once(engine: &Engine, inputs: Inputs) -> bool {
+    let mut own = engine.db.own();
+    let written = apply_at_once(engine, &mut own, &inputs).await.unwrap();
+    let done = written.is_some();
+    if let Some(written) = written {
+        written.committed(engine);
+    }
+    done
+}
+
+fn answers(replies: Vec<Reply>) -> Inputs {
+    Inputs {
+        replies,
+        ..Inputs::default()
+    }
+}
+
+#[tokio::test]
+async fn what_is_remembered_goes_on_in_one_statement() {
+    let world = World::new().await;
+    let ids = start(&world, 2).await;
+    let both = ids.iter().map(|id| reserved(*id)).collect();
+    assert!(at_once(&world.engine, answers(both)).await);
+    let one = vec![charged(ids[0]), shipped(ids[0])];
+    assert!(at_once(&world.engine, answers(one)).await);
+    assert_eq!(world.versions(ids[0]).await.len(), 4);
+    assert_eq!(world.versions(ids[1]).await.len(), 2);
+    let kinds = world.outbox().await.into_iter().map(|sent| sent.kind);
+    let mut kinds: Vec<_> = kinds.collect();
+    kinds.sort_unstable();
+    let expected = [
+        ("ArrangeShipping", 1),
+        ("ChargePayment", 2),
+        ("CommitStock", 1),
+        ("ConfirmOrder", 1),
+        ("ReserveStock", 2),
+    ];
+    let expected = expected.map(|(kind, n)| vec![kind.to_owned(); n]).concat();
+    assert_eq!(kinds, expected);
+}
+
+/// Nothing of a batch is done at once if something of it cannot be.
+#[tokio::test]
+async fn what_cannot_be_done_in_one_statement_leaves_no_trace_and_is_done_in_a_transaction() {
+    let world = World::new().await;
+    let ids = start(&world, 3).await;
+    let all = || ids.iter().map(|id| reserved(*id)).collect::<Vec<_>>();
+    let before = world.outbox().await.len();
+    let untouched = async || {
+        assert_eq!(world.outbox().await.len(), before);
+        assert_eq!(world.versions(ids[0]).await.len(), 1);
+    };
+    // one is not remembered here: the others still are
+    assert!(world.engine.recent.take(ids[2]).is_some());
+    assert!(!at_once(&world.engine, answers(all())).await);
+    untouched().await;
+    let known = vec![charged(ids[0])]; // that changes nothing: the row has to be asked
+    assert!(!at_once(&world.engine, answers(known)).await);
+    untouched().await;
+    // one was moved on by another orchestrator
+    let rest = vec![reserved(ids[1]), reserved(ids[2])];
+    let two = vec![ids[1], ids[2]];
+    take(&world.engine, vec![reserved(ids[0])]).await;
+    let other = world.other();
+    take(&other, vec![charged(ids[0])]).await;
+    take(&world.engine, rest).await;
+    let stale = [shipped(ids[0])].into_iter();
+    let stale = stale
+        .chain(two.iter().map(|id| charged(*id)))
+        .collect::<Vec<_>>();
+    let sent = world.outbox().await.len();
+    assert!(!at_once(&world.engine, answers(stale.clone())).await);
+    assert_eq!(world.outbox().await.len(), sent);
+    assert_eq!(world.versions(ids[1]).await.len(), 2);
+    take(&world.engine, stale).await;
+    assert_eq!(world.versions(ids[0]).await.len(), 4);
+    assert_eq!(world.versions(ids[1]).await.len(), 3);
+    assert!(world.late().await.is_empty());
+}
+
+#[tokio::test]
+async fn of_starts_in_one_statement_all_are_new_or_none_is() {
+    let world = World::new().await;
+    let starts = |keys: &[&str]| Inputs {
+        starts: keys
+            .iter()
+            .map(|key| world.start_of("place-order", key))
+            .collect(),
+        ..Inputs::default()
+    };
+    let (first, second) = (starts(&["a", "b"]), starts(&["c", "a"]));
+    assert!(
+        !at_once(&world.engine, first.clone()).await,
+        "the time is not known"
+    );
+    world
+        .engine
+        .db
+        .begin()
+        .await
+        .unwrap()
+        .commit()
+        .await
+        .unwrap();
+    assert!(at_once(&world.engine, first.clone()).await);
+    assert!(!at_once(&world.engine, first).await, "they were started");
+    assert!(
+        !at_once(&world.engine, second.clone()).await,
+        "one key is taken"
+    );
+    assert_eq!(world.outbox().await.len(), 2);
+    world.apply(second).await;
+    assert_eq!(world.outbox().await.len(), 3);
+    assert_eq!(world.late().await, ["start-conflict"]);
 }
 
 #[tokio::test]
@@ -200,6 +318,7 @@ async fn plan(connection: &mut PgConnection, sql: &str, fixed: bool) -> Vec<Stri
         1 if sql.contains("$1::smallint[]") => "'{0,1,2,3}'",
         1 => ids.as_str(),
         2 if sql.contains("LIMIT $2") => "32",
+        _ if sql.contains(&format!("${n}::bool ")) => "true",
         _ if sql.contains(&format!("${n}::uuid[]")) => ids.as_str(),
         _ => "'{}'",
     };
