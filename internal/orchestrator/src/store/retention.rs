@@ -9,22 +9,9 @@ pub(crate) const HEADS_MAX: i64 = 5_000;
 /// Of two processes one works, the other finds nothing to do.
 pub(crate) async fn purge_heads(db: &Db, limit: i64) -> Result<u64, Error> {
     db.run_tx("saga.purge", |mut tx| async move {
-        let done = sqlx::query!(
-            "DELETE FROM saga WHERE id IN (
-               SELECT s.id FROM saga s
-                WHERE s.id < (SELECT uuid_at(now() - r.keep) FROM retention r
-                               WHERE r.parent = 'saga_history')
-                  AND (s.state IN ('completed', 'compensated')
-                       OR (s.state = 'needs-attention' AND s.closed IS NOT NULL))
-                  AND NOT EXISTS (SELECT FROM saga_late l -- an open case
-                                   WHERE l.saga_id = s.id AND l.note = 'contradiction'
-                                     AND l.acknowledged_at IS NULL
-                                     AND l.at > now() - interval '7 days')
-                ORDER BY s.id LIMIT $1 FOR UPDATE OF s SKIP LOCKED)",
-            limit
-        )
-        .execute(tx.conn())
-        .await?;
+        let done = sqlx::query_file!("src/store/sql/purge_heads.sql", limit)
+            .execute(tx.conn())
+            .await?;
         Ok((tx, done.rows_affected()))
     })
     .await
@@ -35,28 +22,9 @@ pub(crate) async fn purge_heads(db: &Db, limit: i64) -> Result<u64, Error> {
 /// Returns how many were archived.
 pub(crate) async fn archive(db: &Db, limit: i64) -> Result<u64, Error> {
     db.run_tx("saga.archive", |mut tx| async move {
-        let done = sqlx::query!(
-            "WITH ended AS (
-               DELETE FROM saga WHERE id IN (
-                 SELECT s.id FROM saga s, archiving a
-                  WHERE s.id < uuid_at(now() - a.after) AND s.progress_at < now() - a.after
-                    AND (s.state IN ('completed', 'compensated')
-                         OR (s.state = 'needs-attention' AND s.closed IS NOT NULL))
-                    AND NOT EXISTS (SELECT FROM saga_late l -- an open case
-                                     WHERE l.saga_id = s.id AND l.note = 'contradiction'
-                                       AND l.acknowledged_at IS NULL
-                                       AND l.at > now() - interval '7 days')
-                  ORDER BY s.id LIMIT $1 FOR UPDATE OF s SKIP LOCKED)
-               RETURNING *)
-             INSERT INTO saga_archive (saga_id, plan_id, plan_name, business_key, version, state,
-                                       body, closed, progress_at, started_at, traceparent)
-             SELECT id, plan_id, plan_name, business_key, version, state, body, closed,
-                    progress_at, started_at, traceparent
-               FROM ended",
-            limit
-        )
-        .execute(tx.conn())
-        .await?;
+        let done = sqlx::query_file!("src/store/sql/archive_sagas.sql", limit)
+            .execute(tx.conn())
+            .await?;
         Ok((tx, done.rows_affected()))
     })
     .await
@@ -64,31 +32,16 @@ pub(crate) async fn archive(db: &Db, limit: i64) -> Result<u64, Error> {
 
 /// Frees the business keys of sagas that are kept no longer; at most `limit`.
 pub(crate) async fn purge_keys(db: &Db, limit: i64) -> Result<u64, Error> {
-    let done = sqlx::query!(
-        "DELETE FROM saga_key WHERE id IN (
-           SELECT k.id FROM saga_key k
-            WHERE k.id < (SELECT uuid_at(now() - r.keep) FROM retention r
-                           WHERE r.parent = 'saga_history')
-              AND NOT EXISTS (SELECT FROM saga s WHERE s.id = k.id) -- one with an open case
-            ORDER BY k.id LIMIT $1 FOR UPDATE SKIP LOCKED)",
-        limit
-    )
-    .execute(db.pool())
-    .await?;
+    let done = sqlx::query_file!("src/store/sql/purge_keys.sql", limit)
+        .execute(db.pool())
+        .await?;
     Ok(done.rows_affected())
 }
 
 /// Deletes what came too late, and nobody has asked about for as long; at most `limit`.
 pub(crate) async fn purge_late(db: &Db, limit: i64) -> Result<u64, Error> {
-    let done = sqlx::query!(
-        "DELETE FROM saga_late WHERE id IN (
-           SELECT l.id FROM saga_late l
-            WHERE l.at < (SELECT now() - r.keep FROM retention r
-                           WHERE r.parent = 'saga_history')
-            ORDER BY l.id LIMIT $1 FOR UPDATE SKIP LOCKED)",
-        limit
-    )
-    .execute(db.pool())
-    .await?;
+    let done = sqlx::query_file!("src/store/sql/purge_late.sql", limit)
+        .execute(db.pool())
+        .await?;
     Ok(done.rows_affected())
 }

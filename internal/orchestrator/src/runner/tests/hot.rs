@@ -108,7 +108,7 @@ async fn what_cannot_be_done_in_one_statement_leaves_no_trace_and_is_done_in_a_t
     untouched().await;
     // one was moved on by another orchestrator
     let rest = vec![reserved(ids[1]), reserved(ids[2])];
-    let two = vec![ids[1], ids[2]];
+    let two = [ids[1], ids[2]];
     take(&world.engine, vec![reserved(ids[0])]).await;
     let other = world.other();
     take(&other, vec![charged(ids[0])]).await;

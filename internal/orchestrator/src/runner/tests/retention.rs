@@ -1,4 +1,5 @@
 use palinode_db::keep_partitions;
+use sqlx::AssertSqlSafe;
 
 use super::*;
 use crate::runner::retention;
@@ -163,4 +164,59 @@ async fn the_days_ahead_are_there() {
     assert_eq!(world.places(id).await, [then]);
     let looked = keep_partitions(&world.engine.db).await.unwrap();
     assert!(looked.strays.is_empty());
+}
+
+/// What looks for the old every minute stops where the young begin, however many those are.
+#[tokio::test]
+#[expect(clippy::disallowed_methods, reason = "a plan cannot be prepared")]
+async fn a_table_without_old_rows_costs_nothing() {
+    const ROWS_MAX: u64 = 10;
+    let world = World::new().await;
+    world
+        .run(
+            "INSERT INTO saga (id, lane, plan_id, plan_name, business_key, version, state, body)
+               SELECT uuid_at(now() + n * interval '1 ms'), n % 16, 1, 'place-order', n, 9,
+                      'completed', repeat('x', 250)::bytea
+                 FROM generate_series(1, 20000) n;
+             INSERT INTO saga_key SELECT plan_name, business_key, id FROM saga",
+        )
+        .await;
+    let mut connection = world._database.connect().await;
+    for analyzed in [false, true] {
+        if analyzed {
+            world.run("ANALYZE").await;
+        }
+        for (name, sql) in [
+            (
+                "purge_heads",
+                include_str!("../../store/sql/purge_heads.sql"),
+            ),
+            (
+                "archive_sagas",
+                include_str!("../../store/sql/archive_sagas.sql"),
+            ),
+            ("purge_keys", include_str!("../../store/sql/purge_keys.sql")),
+        ] {
+            let sql = sql.replace("$1", "5000");
+            let sql = format!("EXPLAIN (ANALYZE, TIMING OFF) {sql}");
+            let rows = sqlx::query_scalar(AssertSqlSafe(sql)).fetch_all(&mut connection);
+            let plan: Vec<String> = rows.await.unwrap();
+            for line in &plan {
+                let seen = [
+                    "actual rows=",
+                    "Rows Removed by Filter: ",
+                    "Rows Removed by Join Filter: ",
+                ];
+                let seen = seen.iter().filter_map(|words| line.split_once(words));
+                let seen = seen.map(|(_, after)| {
+                    let digits = after.find(|c: char| !c.is_ascii_digit());
+                    after[..digits.unwrap_or(after.len())]
+                        .parse::<u64>()
+                        .unwrap()
+                });
+                let most = seen.max().unwrap_or_default();
+                assert!(most <= ROWS_MAX, "{name} looks at {most} rows: {plan:#?}");
+            }
+        }
+    }
 }
