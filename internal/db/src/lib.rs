@@ -19,3 +19,6 @@ pub use own::Own;
 pub use partition::{Partitions, keep_partitions};
 pub use pool::{AsDbError, Db, Options};
 pub use transaction::{BEGIN, Tx};
+
+/// A connection, to be handed on to a `store`: what it can do is nobody else's business.
+pub use sqlx::PgConnection as Connection;

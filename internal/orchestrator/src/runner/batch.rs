@@ -3,13 +3,12 @@ use std::mem;
 use std::sync::Arc;
 
 use chrono::TimeDelta;
-use palinode_db::{Error, Own, Tx};
+use palinode_db::{Connection, Error, Own, Tx};
 use palinode_messaging::Record;
 use palinode_outbox::{Held, Rows};
 use palinode_saga::{Answer, DbTime, Direction, Input, Note, State, StepState};
 use palinode_telemetry::TraceContext;
 use palinode_values::{SagaId, Timestamp};
-use sqlx::PgConnection;
 
 use super::breaker::Breaker;
 use super::encode::{INPUT, Payload};
@@ -113,7 +112,7 @@ pub(crate) async fn apply_at_once(
     batch.begin(now);
     let done = match (inputs.starts.is_empty(), inputs.replies.is_empty()) {
         (false, true) => {
-            let start = async move |connection: &mut PgConnection| {
+            let start = async move |connection: &mut Connection| {
                 batch.start(connection, &inputs.starts, true).await?;
                 Ok(batch.finish(Vec::new()))
             };
@@ -135,7 +134,7 @@ pub(crate) async fn apply_at_once(
                 return Ok(None);
             }
             let left_out = batch.compose();
-            let advance = async move |connection: &mut PgConnection| {
+            let advance = async move |connection: &mut Connection| {
                 batch.advance(connection).await?;
                 Ok(batch.finish(left_out))
             };
@@ -244,7 +243,7 @@ impl<'e> Batch<'e> {
     /// be new, that is `Contended`.
     async fn start(
         &mut self,
-        connection: &mut PgConnection,
+        connection: &mut Connection,
         starts: &[Start],
         all: bool,
     ) -> Result<(), Error> {
@@ -504,7 +503,7 @@ impl<'e> Batch<'e> {
         left_out
     }
 
-    async fn advance(&self, connection: &mut PgConnection) -> Result<(), Error> {
+    async fn advance(&self, connection: &mut Connection) -> Result<(), Error> {
         let changes = self.live.iter().filter(|live| live.is_changed());
         let changes: Vec<HeadChange<'_>> = changes.map(Live::change).collect();
         let history = self.live.iter().flat_map(|live| &live.history);
