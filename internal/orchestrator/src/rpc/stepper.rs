@@ -48,7 +48,7 @@ impl Stepper {
             clock: Clock::system(),
         };
         Ok(Self {
-            handler: InputsHandler::new(engine.clone()),
+            handler: InputsHandler::by_the_database(engine.clone()),
             sagas: Sagas {
                 engine: engine.clone(),
             },

@@ -114,7 +114,8 @@ pub(crate) async fn apply_at_once(
         (false, true) => {
             let start = async move |connection: &mut Connection| {
                 batch.start(connection, &inputs.starts, true).await?;
-                Ok(batch.finish(Vec::new()))
+                let left_out = batch.compose();
+                Ok(batch.finish(left_out))
             };
             own.run(start).await
         }

@@ -9,6 +9,8 @@ use crate::convert::{self, Incoming};
 pub(crate) struct InputsHandler {
     engine: Engine,
     own: Own,
+    /// Whether the database's time may be reckoned: a simulation sets it as it likes.
+    may_reckon: bool,
 }
 
 impl InputsHandler {
@@ -16,6 +18,15 @@ impl InputsHandler {
         Self {
             own: engine.db.own(),
             engine,
+            may_reckon: true,
+        }
+    }
+
+    /// One that asks the database for the time of each batch.
+    pub(crate) fn by_the_database(engine: Engine) -> Self {
+        Self {
+            may_reckon: false,
+            ..Self::new(engine)
         }
     }
 }
@@ -35,7 +46,7 @@ impl BatchHandler for InputsHandler {
             }
         }
         let (engine, inputs, poison) = (&self.engine, &inputs, &poison);
-        if poison.is_empty() {
+        if poison.is_empty() && self.may_reckon {
             let written = apply_at_once(engine, &mut self.own, inputs).await;
             if let Some(written) = written.map_err(failure)? {
                 written.committed(engine);
