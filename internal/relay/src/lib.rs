@@ -30,6 +30,7 @@
 //! ```
 #![warn(clippy::missing_errors_doc)]
 
+mod floor;
 mod lanes;
 mod log;
 pub mod metrics;

@@ -29,6 +29,9 @@ pub struct Options {
     /// Whether every writer of this process rings the doorbell after its commit. Then a look finds
     /// all that there is, and looks without a ring are for the rows of other processes alone.
     pub rung: bool,
+    /// Rows of a queue that are deleted, and that nobody can remove because a transaction is open
+    /// somewhere: with more of them pages begin behind them; 0: always.
+    pub dead_rows_max: u32,
     /// How long a page may stay without an acknowledgement before reading stops.
     pub stall_limit: Duration,
     /// How long a stop waits for the pages in flight.
@@ -43,6 +46,7 @@ impl Default for Options {
             poll_pause_max: Duration::from_millis(20),
             log_rows_max: 1_000_000,
             rung: false,
+            dead_rows_max: 10_000,
             stall_limit: Duration::from_secs(5),
             stop_limit: Duration::from_secs(5),
         }

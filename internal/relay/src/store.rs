@@ -84,7 +84,7 @@ pub(crate) struct Taken {
     pub(crate) verdict_seq: i64,
 }
 
-/// The heads of some lanes, at most `limit` rows each, in order of lane and id.
+/// The heads of some lanes from `floor` on, at most `limit` rows each, in order of lane and id.
 ///
 /// One statement is one snapshot: when a record of a key is visible, the earlier ones of that key
 /// are too, or are already deleted. Always from the head: a row that commits late has a small id.
@@ -92,8 +92,9 @@ pub(crate) fn read_page<'a>(
     conn: &'a mut PgConnection,
     lanes: &'a [i16],
     limit: i64,
+    floor: i64,
 ) -> impl Stream<Item = Result<Row, Error>> + 'a {
-    sqlx::query_file_as!(Row, "src/sql/read_page.sql", lanes, limit)
+    sqlx::query_file_as!(Row, "src/sql/read_page.sql", lanes, limit, floor)
         .fetch(conn)
         .map_err(Error::from)
 }

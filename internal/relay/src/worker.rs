@@ -23,9 +23,11 @@ use crate::store::{self, Leased};
 use crate::verdict::Carried;
 
 mod events;
+mod reader;
 mod steps;
 mod verdict;
 
+use reader::Reader;
 use steps::within;
 
 /// Pages in flight at the most.
@@ -85,6 +87,8 @@ enum Event {
 struct Read {
     page: Result<Page, (Vec<(i16, i64)>, Error)>,
     topics: Option<Arc<Topics>>,
+    /// Lanes are read each by itself for a while.
+    behind_dead: bool,
 }
 
 /// A worker at work.
@@ -98,8 +102,10 @@ struct Run<'a, P> {
     lanes: Lanes,
     living: usize,
     tasks: JoinSet<Event>,
+    /// Lanes are read each by itself: a look at all of them steps over many dead rows.
+    behind_dead: bool,
     /// Connections of the steps that are repeated all the time; each step runs once at a time.
-    read_on: Arc<Mutex<Own>>,
+    reader: Arc<Mutex<Reader>>,
     settle_on: Arc<Mutex<Own>>,
     /// As long as it is open the worker lives, for others.
     lease_on: Arc<Mutex<Own>>,
@@ -152,12 +158,16 @@ impl<P: Publisher> Worker<P> {
             lanes: Lanes::default(),
             living: 1,
             tasks: JoinSet::new(),
-            read_on: Arc::new(Mutex::new(self.db.own())),
+            reader: Arc::new(Mutex::new(Reader::new(
+                self.db.own(),
+                self.options.dead_rows_max,
+            ))),
             settle_on: Arc::new(Mutex::new(self.db.own())),
             lease_on: Arc::new(Mutex::new(self.db.own())),
             poll: Poll::new(self.options.poll_pause_max, self.options.rung),
             in_flight: BTreeMap::new(),
             read_deep: false,
+            behind_dead: false,
             pages: 0,
             reports: Vec::new(),
             waiting: Vec::new(),

@@ -238,6 +238,8 @@ impl Templates {
         let options = Options {
             source: Source::from_env(),
             progress: Progress::Stderr,
+            // a writer that has only prepared is a case of its own for who reads an outbox
+            settings: vec!["max_prepared_transactions=4".to_owned()],
             ..Options::default()
         };
         let cluster = Cluster::start(options).await?;

@@ -74,6 +74,7 @@ impl<P: Publisher> Run<'_, P> {
         if let Some(topics) = read.topics {
             self.topics = topics;
         }
+        self.behind_dead = read.behind_dead;
         match read.page {
             Ok(mut page) => {
                 self.reading.done(Duration::ZERO);

@@ -1,7 +1,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::{StreamExt, TryStreamExt};
 use palinode_db::{Db, Error};
 use sqlx::PgConnection;
 use tokio::time::Instant;
@@ -11,7 +10,7 @@ use super::{Event, Read, Run};
 use crate::lanes::fair_share;
 use crate::log;
 use crate::options::Mode;
-use crate::page::{Page, Report, Topics};
+use crate::page::{Page, Report};
 use crate::publisher::Publisher;
 use crate::store::{self, RoundPlan};
 
@@ -65,7 +64,7 @@ impl<P: Publisher> Run<'_, P> {
         let rows = usize::from(self.worker.options.page_rows);
         // the window of a log is of each lane by itself
         let is_queue = self.mode == Mode::Queue;
-        let left_out = (is_queue && !deep)
+        let left_out = (is_queue && !deep && !self.behind_dead)
             .then(|| self.lanes.left_out(&asked))
             .flatten();
         let limit = if left_out.is_some() {
@@ -77,34 +76,27 @@ impl<P: Publisher> Run<'_, P> {
         let rings = self.poll.rings();
         let (db, mode) = (self.worker.db.clone(), self.mode);
         let topics = Arc::clone(&self.topics);
-        let own = Arc::clone(&self.read_on);
+        let reader = Arc::clone(&self.reader);
         self.tasks.spawn(async move {
-            let mut own = own.lock().await;
+            let mut reader = reader.lock().await;
             let lanes = asked.iter().map(|asked| (asked.lane, asked.epoch));
             let lanes: Vec<(i16, i64)> = lanes.collect();
             let page = Page::new(asked, limit, rings);
             let read = async {
                 match mode {
-                    Mode::Queue => {
-                        own.run(async |conn| read(&db, conn, left_out, topics, page, limit).await)
-                            .await
-                    }
-                    Mode::Log => {
-                        own.run(async |conn| read_log(&db, conn, topics, page, limit, deep).await)
-                            .await
-                    }
+                    Mode::Queue => reader.queue(&db, left_out, topics, page, limit).await,
+                    Mode::Log => reader.log(&db, topics, page, limit, deep).await,
                 }
             };
             let read = within(STATEMENT_LIMIT, read).await;
-            Event::Read(match read {
-                Ok((page, topics)) => Read {
-                    page: Ok(page),
-                    topics,
-                },
-                Err(error) => Read {
-                    page: Err((lanes, error)),
-                    topics: None,
-                },
+            let (page, topics) = match read {
+                Ok((page, topics)) => (Ok(page), topics),
+                Err(error) => (Err((lanes, error)), None),
+            };
+            Event::Read(Read {
+                page,
+                topics,
+                behind_dead: reader.is_behind_dead(),
             })
         });
     }
@@ -160,57 +152,6 @@ impl<P: Publisher> Run<'_, P> {
             Event::Vacuumed(rows, done)
         });
     }
-}
-
-/// Reads a page, and the dictionary of topics too when a row names one that was added meanwhile.
-async fn read(
-    db: &Db,
-    conn: &mut PgConnection,
-    left_out: Option<Vec<i16>>,
-    mut topics: Arc<Topics>,
-    mut page: Page,
-    limit: usize,
-) -> Result<(Page, Option<Arc<Topics>>), Error> {
-    let mut fresh = None;
-    let mut count = 0;
-    let lanes: Vec<i16> = page.lanes().iter().map(|asked| asked.lane).collect();
-    let rows_max = i64::try_from(limit).unwrap_or(i64::MAX);
-    let mut rows = match &left_out {
-        Some(without) => store::read_small_page(conn, without, rows_max).boxed(),
-        None => store::read_page(conn, &lanes, rows_max).boxed(),
-    };
-    while let Some(row) = rows.try_next().await? {
-        if fresh.is_none() && !topics.know(row.topic) {
-            topics = Arc::new(Topics::of(palinode_outbox::topics(db).await?));
-            fresh = Some(Arc::clone(&topics));
-        }
-        count += 1;
-        page.push(row, &topics);
-    }
-    if left_out.is_some() && count == limit {
-        page.cut();
-    }
-    drop(rows);
-    Ok((page, fresh))
-}
-
-/// The same of a log.
-async fn read_log(
-    db: &Db,
-    conn: &mut PgConnection,
-    topics: Arc<Topics>,
-    mut page: Page,
-    limit: usize,
-    deep: bool,
-) -> Result<(Page, Option<Arc<Topics>>), Error> {
-    log::read(conn, &mut page, &topics, limit, deep).await?;
-    if !page.names_unknown_topic() {
-        return Ok((page, None));
-    }
-    let topics = Arc::new(Topics::of(palinode_outbox::topics(db).await?));
-    page.forget_rows();
-    log::read(conn, &mut page, &topics, limit, deep).await?;
-    Ok((page, Some(topics)))
 }
 
 /// Moves the cursors over what was published or parked.

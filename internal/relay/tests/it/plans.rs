@@ -4,11 +4,16 @@ use sqlx::AssertSqlSafe;
 use crate::stack::{Stack, execute};
 
 /// Statements of the hot path, the types of their arguments, and what their plans have to say.
-const STATEMENTS: [(&str, &str, &str); 3] = [
+const STATEMENTS: [(&str, &str, &str); 4] = [
     (
         include_str!("../../src/sql/read_page.sql"),
-        "smallint[], bigint",
-        "Index Cond: (lane = l.lane)",
+        "smallint[], bigint, bigint",
+        "Index Cond: ((lane = l.lane) AND (id >= $3))",
+    ),
+    (
+        include_str!("../../src/sql/floor_lowest.sql"),
+        "smallint[], bigint, bigint",
+        "Index Cond: ((lane = l.lane) AND (id >= $2) AND (id <= $3))",
     ),
     (
         include_str!("../../src/sql/read_small_page.sql"),
@@ -32,7 +37,8 @@ async fn plan(db: &Db, sql: &str, types: &str) -> String {
             sqlx::raw_sql(AssertSqlSafe(prepare))
                 .execute(&mut *conn)
                 .await?;
-            let explain = "EXPLAIN EXECUTE it(NULL, NULL)";
+            let nulls = vec!["NULL"; types.split(',').count()].join(", ");
+            let explain = AssertSqlSafe(format!("EXPLAIN EXECUTE it({nulls})"));
             let lines: Vec<String> = sqlx::query_scalar(explain).fetch_all(conn).await?;
             Ok(lines)
         })

@@ -42,6 +42,8 @@ pub(crate) struct Stack {
     pub(crate) broker: Option<InProcessBroker>,
     pub(crate) doorbell: Doorbell,
     pub(crate) url: String,
+    /// As its relays have it.
+    pub(crate) dead_rows_max: u32,
     /// Dropped with the stack; `None`: it is not ours.
     _database: Option<TestDatabase>,
     tail: TopicTail,
@@ -105,6 +107,7 @@ impl Stack {
             broker,
             doorbell: Doorbell::new(),
             url,
+            dead_rows_max: Options::default().dead_rows_max,
             _database: None,
             tail,
             seen: Vec::new(),
@@ -141,7 +144,21 @@ impl Stack {
     }
 
     pub(crate) fn relay(&self) -> RunningRelay {
-        RunningRelay::start(quick(), vec![self.source()], self.producer())
+        let options = Options {
+            dead_rows_max: self.dead_rows_max,
+            ..quick()
+        };
+        RunningRelay::start(options, vec![self.source()], self.producer())
+    }
+
+    /// A relay that keeps its leases however slow the machine is: without a fault nothing is repeated.
+    pub(crate) fn steady_relay(&self) -> RunningRelay {
+        let options = Options {
+            lease_ttl: Options::default().lease_ttl,
+            dead_rows_max: self.dead_rows_max,
+            ..quick()
+        };
+        RunningRelay::start(options, vec![self.source()], self.producer())
     }
 
     /// Commits records of one key, in one transaction.
