@@ -38,8 +38,11 @@ impl Plot {
         let least_x = points().map(|(x, _)| *x).fold(f64::INFINITY, f64::min);
         anyhow::ensure!(least_x.is_finite(), "it has no points");
         let (most_x, most_y) = (most(|(x, _)| *x), most(|(_, y)| *y));
+        // the names stand above the lines, not on them
+        let names = u32::try_from(self.lines.len()).unwrap_or(u32::MAX);
+        let top = most_y * 0.07f64.mul_add(f64::from(names), 1.05);
         let mut svg = String::new();
-        self.draw(&mut svg, least_x..most_x, 0.0..(most_y * 1.1).max(1e-9))
+        self.draw(&mut svg, least_x..most_x, 0.0..top.max(1e-9))
             .map_err(|error| anyhow!("{error}"))?;
         Ok(svg)
     }

@@ -661,7 +661,10 @@ fn bind_rows<'q>(
 
 /// What the relay does with these rows: it reads a page of them and deletes what was acknowledged.
 async fn relay(one: &mut Loop, lanes: &[i16], rows: usize) -> anyhow::Result<()> {
-    let query = sqlx::query(sql::READ_PAGE).bind(lanes).bind(PAGE_ROWS);
+    let query = sqlx::query(sql::READ_PAGE)
+        .bind(lanes)
+        .bind(PAGE_ROWS)
+        .bind(0_i64);
     let page = one.fetch("read_page", query).await?;
     ensure!(
         page.len() == rows,
