@@ -74,6 +74,13 @@ impl<P: Publisher> Run<'_, P> {
         if let Some(topics) = read.topics {
             self.topics = topics;
         }
+        if read.behind_dead && !self.behind_dead {
+            tracing::warn!(
+                database = self.worker.name,
+                "deleted rows of the outbox cannot be removed: somebody leaves a transaction open, see \
+                 backend_xmin in pg_stat_activity; pages begin behind them"
+            );
+        }
         self.behind_dead = read.behind_dead;
         match read.page {
             Ok(mut page) => {

@@ -105,11 +105,6 @@ impl Reader {
         let pause = if self.behind_dead {
             if was_behind {
                 self.behind_for = (self.behind_for * 2).min(BEHIND_FOR_MAX);
-            } else {
-                tracing::warn!(
-                    dead,
-                    "deleted rows of the outbox cannot be removed: a transaction is left open somewhere"
-                );
             }
             self.behind_for
         } else {
