@@ -3,8 +3,8 @@
 //! Purpose: one HTTP address for all services. The routes are those of the protos' annotations;
 //! errors are problem details; every answer says which trace it belongs to.
 //! Owns: no tables, no topics, no state.
-//! Rooms: `wiring`; `http/`: `router` (the routes that are not in a proto), `errors` (codes and
-//! their pages), `layers` (headers of every answer).
+//! Rooms: `wiring`; `http/`: `router` (the routes that are not in a proto), `docs` (the API's
+//! description), `errors` (codes and their pages), `layers` (headers of every answer).
 //! Invariants: a request that is not understood completely reaches no service; what a caller sends
 //! crosses only by name; of an internal failure a caller learns a trace id.
 //! Not here: what the services do. Sign-in, rates and CORS are to come.

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::serve::ListenerExt;
-use palinode_rpc::{channel, error_code};
+use palinode_rpc::{channel_without_limit as channel, error_code, wait_preference};
 use palinode_service::{Context, Peers, Readiness};
 use palinode_transcode::{BuildError, StatusRule, Transcoder};
 use tokio::net::TcpListener;
@@ -12,8 +12,10 @@ use crate::http;
 
 /// Bytes of a request's body: an order of 100 lines has about 6 KiB.
 const BODY_BYTES_MAX: usize = 64 * 1024;
-/// Below the limit of the channels, so that the gateway is the one who gives up.
+/// Of a call that is not asked to wait.
 const CALL_LIMIT: Duration = Duration::from_secs(8);
+/// A stream ends then, and its client asks again: so connections move to new gateways.
+const STREAM_LIMIT: Duration = Duration::from_secs(600);
 const DRAIN_LIMIT: Duration = Duration::from_secs(5);
 
 /// Builds the gateway and serves it on the context's listener.
@@ -50,7 +52,9 @@ fn transcoder(peers: &Peers) -> Result<Transcoder, BuildError> {
             "palinode.saga.v1.StarterService",
             channel(&peers.orchestrator),
         )
-        .deadline(CALL_LIMIT)
+        .deadline_of(|headers| CALL_LIMIT + wait_preference(headers).unwrap_or_default())
+        .stream_limit(STREAM_LIMIT)
+        .resume_field("resume_token")
         .body_limit(BODY_BYTES_MAX)
         .status_table(|code| {
             error_code(code).map_or_else(|| StatusRule::google(code), http::status_rule)

@@ -5,6 +5,7 @@
 
 mod at_rest;
 mod bar;
+mod edge;
 mod floor;
 mod growth;
 mod latencies;
@@ -25,6 +26,7 @@ mod xmin;
 
 pub use at_rest::{AtRest, at_rest};
 pub use bar::Bar;
+pub use edge::{Edge, edge};
 pub use floor::{Floor, floor};
 pub use growth::{Growth, growth};
 pub use latencies::Latencies;

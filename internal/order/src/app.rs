@@ -5,6 +5,7 @@ pub(crate) mod counter;
 pub(crate) mod decide;
 pub(crate) mod place;
 pub(crate) mod sweep;
+pub(crate) mod watch;
 
 #[cfg(test)]
 mod tests;

@@ -146,6 +146,14 @@ impl Status {
         }
     }
 
+    /// Nothing is under way: it stays so until somebody asks for something.
+    pub(crate) fn is_settled(&self) -> bool {
+        match self {
+            Self::Pending | Self::Cancelling(..) => false,
+            Self::Confirmed(_) | Self::Rejected { .. } | Self::Cancelled(_) => true,
+        }
+    }
+
     /// The status after a decision. Deciding the same again changes nothing.
     pub(crate) fn next(self, decision: &Decision) -> Result<Self, AlreadyDecided> {
         match (self, decision) {

@@ -1,27 +1,42 @@
 //! Handlers: convert, call `app` or read, convert.
 
-use palinode_db::Error;
+use std::pin::Pin;
+use std::time::Duration;
+
+use futures_util::{Stream, stream};
+use palinode_db::{Db, Error};
 use palinode_pb::order::v1 as pb;
 use palinode_pb::order::v1::order_service_server::OrderService;
-use palinode_rpc::{Violations, created, idempotency_key, status, trace_context};
+use palinode_rpc::{
+    Violations, accepted, created, idempotency_key, status, trace_context, wait_preference, waited,
+};
 use palinode_values::{Coded, ErrorCode, OrderId, UserId};
 use prost::Message;
 use sha2::{Digest, Sha256};
+use tokio::sync::Semaphore;
 use tonic::{Request, Response, Status};
 
 use crate::app::Desk;
 use crate::app::cancel::{CancelError, cancel};
 use crate::app::counter::Counter;
 use crate::app::place::{Asked, Key, PlaceError, Placed};
+use crate::app::watch::{TooMany, Watcher, Watchers};
 use crate::clients::Orchestrator;
 use crate::convert;
+use crate::domain::Order;
 use crate::store;
 
 pub(crate) struct Orders {
     pub(crate) desk: Desk,
     pub(crate) counter: Counter,
     pub(crate) orchestrator: Orchestrator,
+    pub(crate) watchers: Watchers,
+    /// Calls that wait for an outcome hold a request of their connection; one more is answered at once.
+    pub(crate) waiting: Semaphore,
 }
+
+/// Calls that wait for an outcome, at the most.
+pub(crate) const WAITING_MAX: usize = 1_000;
 
 const PAGE_DEFAULT: i32 = 50;
 const PAGE_MAX: i32 = 200;
@@ -35,6 +50,8 @@ enum Refused {
     Invalid(#[source] Violations),
     #[error("the orders cannot be read")]
     Database(#[from] Error),
+    #[error(transparent)]
+    TooMany(#[from] TooMany),
 }
 
 impl Coded for Refused {
@@ -43,6 +60,7 @@ impl Coded for Refused {
             Self::NotFound(_) => ErrorCode::NotFound,
             Self::Invalid(_) => ErrorCode::Invalid,
             Self::Database(error) => error.code(),
+            Self::TooMany(_) => ErrorCode::Limited,
         }
     }
 
@@ -51,6 +69,7 @@ impl Coded for Refused {
             Self::NotFound(_) => "ORDER_NOT_FOUND",
             Self::Invalid(_) => "INVALID_REQUEST",
             Self::Database(error) => error.reason(),
+            Self::TooMany(_) => "TOO_MANY_WATCHERS",
         }
     }
 }
@@ -83,6 +102,35 @@ fn next_page<T>(page: &[T], size: i32, token: impl Fn(&T) -> String) -> String {
     page.last().filter(|_| full).map(token).unwrap_or_default()
 }
 
+/// An order's progress, as it is streamed.
+type Progress = Pin<Box<dyn Stream<Item = Result<pb::WatchOrderResponse, Status>> + Send>>;
+
+/// One more answer of a stream, and whether there are more; `None`: it is over.
+async fn step(
+    watcher: &mut Watcher,
+    db: &Db,
+    first: Option<Order>,
+) -> Option<(Result<pb::WatchOrderResponse, Status>, bool)> {
+    let order = match first {
+        Some(order) => order,
+        None if watcher.is_settled() => return None,
+        None => match watcher.next(db).await {
+            Ok(order) => order?,
+            Err(error) => return Some((Err(status(&Refused::from(error))), false)),
+        },
+    };
+    let answer = pb::WatchOrderResponse {
+        resume_token: resume_token(&order),
+        order: Some(convert::order(&order)),
+    };
+    Some((Ok(answer), !order.status.is_settled()))
+}
+
+/// Names the state of an order: each change is later than the one before.
+fn resume_token(order: &Order) -> String {
+    order.updated_at.timestamp_micros().to_string()
+}
+
 /// The idempotency key of a call, and what it stands for.
 fn key<M: Message>(request: &Request<M>, method: &str) -> Result<Option<Key>, Status> {
     let fingerprint = |message: &M| {
@@ -106,6 +154,30 @@ impl Orders {
         Ok(pb::GetOrderResponse {
             order: Some(convert::order(&order)),
         })
+    }
+
+    /// The order as it is, and then each time that it has changed, until it is settled.
+    async fn watch(&self, request: &pb::WatchOrderRequest) -> Result<Progress, Refused> {
+        let id = order_id("order_id", &request.order_id)?;
+        let mut watcher = self.watchers.watch(id, None)?;
+        let db = self.desk.db.clone();
+        let first = watcher.next(&db).await?.ok_or(Refused::NotFound(id))?;
+        // who comes back knows this one already
+        let is_known = resume_token(&first) == request.resume_token;
+        let state = (watcher, db, Some(first).filter(|_| !is_known));
+        Ok(Box::pin(stream::unfold(Some(state), |state| async move {
+            let (mut watcher, db, first) = state?;
+            step(&mut watcher, &db, first)
+                .await
+                .map(|(answer, goes_on)| (answer, goes_on.then_some((watcher, db, None))))
+        })))
+    }
+
+    /// The order once it is settled, as far as the caller waits for that; and whether it is.
+    async fn wait(&self, order: Order, limit: Duration) -> Result<Order, Refused> {
+        let watcher = self.watchers.watch(order.id, Some(order.clone()))?;
+        let settled = watcher.settled(&self.desk.db, limit).await?;
+        Ok(settled.unwrap_or(order))
     }
 
     fn cancellation(&self, request: &pb::CancelOrderRequest) -> Result<(OrderId, UserId), Refused> {
@@ -156,6 +228,7 @@ impl OrderService for Orders {
         request: Request<pb::PlaceOrderRequest>,
     ) -> Result<Response<pb::PlaceOrderResponse>, Status> {
         let key = key(&request, "PlaceOrder")?;
+        let wait = wait_preference(request.metadata().as_ref());
         let trace = trace_context(&request);
         let placed = async {
             let request = convert::request(request.into_inner()).map_err(PlaceError::Invalid)?;
@@ -166,17 +239,39 @@ impl OrderService for Orders {
             };
             self.counter.place(asked).await
         };
-        match placed.await.map_err(|e| status(&e))? {
-            Placed::New(order) => {
-                let location = format!("/v1/orders/{}", order.id);
-                let order = Some(convert::order(&order));
-                Ok(created(pb::PlaceOrderResponse { order }, &location))
-            }
-            Placed::Before(order) => {
-                let order = Some(convert::order(&order));
-                Ok(Response::new(pb::PlaceOrderResponse { order }))
-            }
+        let (order, is_new) = match placed.await.map_err(|e| status(&e))? {
+            Placed::New(order) => (order, true),
+            Placed::Before(order) => (order, false),
+        };
+        let location = format!("/v1/orders/{}", order.id);
+        let answer = |order: &Order| pb::PlaceOrderResponse {
+            order: Some(convert::order(order)),
+        };
+        if let (Some(limit), Ok(_permit)) = (wait, self.waiting.try_acquire()) {
+            // it is placed, whatever becomes of waiting
+            let order = self.wait(order.clone(), limit).await.unwrap_or(order);
+            let answer = match (order.status.is_settled(), is_new) {
+                (true, true) => created(answer(&order), &location),
+                (true, false) => Response::new(answer(&order)),
+                (false, _) => accepted(answer(&order), &location),
+            };
+            return Ok(waited(answer, limit));
         }
+        if is_new {
+            Ok(created(answer(&order), &location))
+        } else {
+            Ok(Response::new(answer(&order)))
+        }
+    }
+
+    type WatchOrderStream = Progress;
+
+    async fn watch_order(
+        &self,
+        request: Request<pb::WatchOrderRequest>,
+    ) -> Result<Response<Progress>, Status> {
+        let progress = self.watch(request.get_ref()).await;
+        progress.map(Response::new).map_err(|error| status(&error))
     }
 
     async fn cancel_order(
@@ -197,6 +292,7 @@ impl OrderService for Orders {
         let order = cancelled
             .await
             .map_err(|error: CancelError| status(&error))?;
+        self.watchers.tell(id);
         let order = Some(convert::order(&order));
         Ok(Response::new(pb::CancelOrderResponse { order }))
     }

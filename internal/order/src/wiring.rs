@@ -10,14 +10,16 @@ use palinode_pb::order::v1::order_service_server::{OrderService, OrderServiceSer
 use palinode_service::Context;
 use palinode_telemetry::Tracer;
 use palinode_values::Clock;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::Desk;
 use crate::app::counter::counter;
 use crate::app::sweep::Sweep;
+use crate::app::watch::Watchers;
 use crate::clients::Orchestrator;
 use crate::consumers::Commands;
-use crate::rpc::Orders;
+use crate::rpc::{Orders, WAITING_MAX};
 
 /// Starts the order service: gRPC, consumer, sweep and relay.
 ///
@@ -60,10 +62,19 @@ pub async fn build(context: Context) -> anyhow::Result<()> {
         clerk.run(clerks, stop).await;
         Ok(())
     });
+    let watchers = Watchers::default();
+    let (listening, kafka) = (watchers.clone(), context.kafka.clone());
+    let stop = context.tasks.stop_token();
+    context.spawn("watchers", async move {
+        listening.listen(kafka, stop).await;
+        Ok(())
+    });
     let orders = Orders {
         desk,
         counter,
         orchestrator,
+        watchers,
+        waiting: Semaphore::new(WAITING_MAX),
     };
     context.serve_grpc(context.grpc().add_service(OrderServiceServer::new(orders)));
     Ok(())
@@ -89,6 +100,8 @@ pub fn rpc(
         desk: desk.clone(),
         counter,
         orchestrator: Orchestrator::new(palinode_rpc::channel(&nobody)),
+        watchers: Watchers::default(),
+        waiting: Semaphore::new(WAITING_MAX),
     };
     (orders, clerk.run(desk, CancellationToken::new()))
 }

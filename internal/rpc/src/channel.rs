@@ -21,6 +21,16 @@ const PING_LIMIT: Duration = Duration::from_secs(5);
 /// Call it inside the runtime.
 #[must_use]
 pub fn channel(address: &Authority) -> Channel {
+    endpoint(address).timeout(CALL_LIMIT).connect_lazy()
+}
+
+/// The same for who sets a limit with each call.
+#[must_use]
+pub fn channel_without_limit(address: &Authority) -> Channel {
+    endpoint(address).connect_lazy()
+}
+
+fn endpoint(address: &Authority) -> Endpoint {
     let uri = Uri::builder()
         .scheme("http")
         .authority(address.clone())
@@ -29,11 +39,9 @@ pub fn channel(address: &Authority) -> Channel {
         .expect("scheme, authority and path make a URI");
     Endpoint::from(uri)
         .connect_timeout(CONNECT_LIMIT)
-        .timeout(CALL_LIMIT)
         .tcp_nodelay(true)
         .http2_keep_alive_interval(PING_EVERY)
         .keep_alive_timeout(PING_LIMIT)
-        .connect_lazy()
 }
 
 /// A request that carries a trace context to the service it is sent to.

@@ -14,9 +14,11 @@ mod server;
 mod status;
 mod violations;
 
-pub use channel::{Channel, channel, traced};
+pub use channel::{Channel, channel, channel_without_limit, traced};
 pub use failure::{Failure, error_code};
-pub use request::{created, idempotency_key, trace_context};
+pub use request::{
+    WAIT_LIMIT, accepted, created, idempotency_key, trace_context, wait_preference, waited,
+};
 pub use server::{Health, Limits, ServeError, Server};
 pub use status::{Details, status, status_with};
 pub use violations::{Violation, Violations};

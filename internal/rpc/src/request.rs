@@ -1,8 +1,14 @@
+use std::time::Duration;
+
+use http::HeaderMap;
 use palinode_telemetry::TraceContext;
 use tonic::metadata::MetadataValue;
 use tonic::{Request, Response, Status};
 
 use crate::Violations;
+
+/// The longest that a call waits for an outcome.
+pub const WAIT_LIMIT: Duration = Duration::from_secs(20);
 
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
 const IDEMPOTENCY_KEY_LEN_MAX: usize = 128;
@@ -43,14 +49,56 @@ pub fn idempotency_key<T>(request: &Request<T>) -> Result<Option<String>, Status
 /// `/v1/orders/0197a1c2-7b1e-7c3a-9d2f-3f5b0c9e1a42` (visible ASCII).
 #[must_use]
 pub fn created<T>(message: T, location: &str) -> Response<T> {
+    at(message, location, "201")
+}
+
+fn at<T>(message: T, location: &str, status: &'static str) -> Response<T> {
     let mut response = Response::new(message);
+    let metadata = response.metadata_mut();
     if let Ok(location) = location.parse() {
-        response.metadata_mut().insert("location", location);
+        metadata.insert("location", location);
+    }
+    metadata.insert("x-http-code", MetadataValue::from_static(status));
+    response
+}
+
+/// How long the caller is ready to wait for an outcome: `Prefer: wait=10` (RFC 7240), in seconds, at
+/// most [`WAIT_LIMIT`]. A preference that cannot be understood is none.
+#[must_use]
+pub fn wait_preference(headers: &HeaderMap) -> Option<Duration> {
+    let values = headers.get_all("prefer").iter();
+    let mut texts = values.filter_map(|value| value.to_str().ok());
+    texts.find_map(wait_of)
+}
+
+fn wait_of(prefer: &str) -> Option<Duration> {
+    let wait = prefer.split([',', ';']).find_map(|part| {
+        let (name, value) = part.split_once('=')?;
+        name.trim()
+            .eq_ignore_ascii_case("wait")
+            .then(|| value.trim().trim_matches('"'))
+    });
+    let seconds = wait?.parse().ok()?;
+    Some(Duration::from_secs(seconds).min(WAIT_LIMIT))
+}
+
+/// An answer for which the caller has waited as it preferred, for `limit` at the most.
+#[must_use]
+pub fn waited<T>(mut response: Response<T>, limit: Duration) -> Response<T> {
+    let applied = format!("wait={}", limit.as_secs());
+    if let Ok(applied) = applied.parse() {
+        response
+            .metadata_mut()
+            .insert("preference-applied", applied);
     }
     response
-        .metadata_mut()
-        .insert("x-http-code", MetadataValue::from_static("201"));
-    response
+}
+
+/// An answer that the gateway turns into `202 Accepted` with this `location`: the outcome is not
+/// known yet, and will be found there.
+#[must_use]
+pub fn accepted<T>(message: T, location: &str) -> Response<T> {
+    at(message, location, "202")
 }
 
 #[cfg(test)]
@@ -76,5 +124,20 @@ mod tests {
             assert!(idempotency_key(&request(&[bad])).is_err(), "{bad:?}");
         }
         assert!(idempotency_key(&request(&["a", "b"])).is_err());
+    }
+
+    #[test]
+    fn a_preference_to_wait_is_seconds() {
+        let check = |prefer: &str, expect: Option<u64>| {
+            assert_eq!(wait_of(prefer), expect.map(Duration::from_secs), "{prefer}");
+        };
+        check("wait=10", Some(10));
+        check("respond-async, Wait = \"3\"", Some(3));
+        check("return=minimal; wait=0", Some(0));
+        check("wait=3600", Some(20));
+        check("wait", None);
+        check("wait=soon", None);
+        check("wait=-1", None);
+        check("", None);
     }
 }

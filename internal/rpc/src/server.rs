@@ -30,6 +30,8 @@ pub struct Limits {
     pub request_bytes_max: usize,
     /// Requests at once on one connection; more wait for their turn.
     pub requests_per_connection_max: usize,
+    /// Requests and streams that are open at once on one connection: a stream is answered, and stays.
+    pub streams_per_connection_max: u32,
     /// How long one request may take.
     pub request_limit: Duration,
     /// How long requests in flight may go on after the stop.
@@ -40,7 +42,8 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             request_bytes_max: 1024 * 1024,
-            requests_per_connection_max: 512,
+            requests_per_connection_max: 2_048,
+            streams_per_connection_max: 20_000,
             request_limit: Duration::from_secs(30),
             drain_limit: Duration::from_secs(5),
         }
@@ -175,6 +178,7 @@ impl Server {
         let bytes_max = self.limits.request_bytes_max;
         let router = tonic::transport::Server::builder()
             .concurrency_limit_per_connection(self.limits.requests_per_connection_max)
+            .max_concurrent_streams(self.limits.streams_per_connection_max)
             .timeout(self.limits.request_limit)
             .layer(self.spans)
             .layer(MapRequestLayer::new(move |request: Request<Body>| {

@@ -8,6 +8,7 @@ use crate::annotations::HttpRule;
 use crate::builder::BuildError;
 use crate::field::FieldPath;
 use crate::json;
+use crate::raw;
 use crate::template::{Template, Variable};
 
 /// One line of the routing table, for documents and tests.
@@ -34,6 +35,20 @@ pub(crate) struct Binding {
     pub(crate) input: MessageDescriptor,
     pub(crate) output: MessageDescriptor,
     pub(crate) grpc_path: PathAndQuery,
+    pub(crate) answer: Answer,
+    /// The method as a whole, for documents.
+    pub(crate) method: MethodDescriptor,
+}
+
+/// What the answer is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// One message, as JSON.
+    Json,
+    /// A `google.api.HttpBody`.
+    Raw,
+    /// Messages until the service ends them.
+    Stream,
 }
 
 /// What the HTTP body fills.
@@ -58,7 +73,7 @@ impl Binding {
         let Some(rule) = rule else {
             return Ok(Vec::new());
         };
-        if method.is_client_streaming() || method.is_server_streaming() {
+        if method.is_client_streaming() {
             return Err(BuildError::Streaming { method: name() });
         }
         let more = &rule.additional_bindings;
@@ -127,6 +142,13 @@ impl Binding {
             "" => None,
             field => Some(json::field_of(&output, field).ok_or_else(|| no_field(field))?),
         };
+        let answer = if method.is_server_streaming() {
+            Answer::Stream
+        } else if response_body.is_none() && raw::is_raw(&output) {
+            Answer::Raw
+        } else {
+            Answer::Json
+        };
         let route = Route {
             verb,
             template: text.to_owned(),
@@ -141,6 +163,17 @@ impl Binding {
             input,
             output,
             grpc_path,
+            answer,
+            method: method.clone(),
         })
+    }
+
+    /// The `google.api.HttpBody` that takes the body as it is.
+    pub(crate) fn raw_body(&self) -> Option<MessageDescriptor> {
+        match &self.body {
+            BodyRule::Whole => Some(self.input.clone()).filter(raw::is_raw),
+            BodyRule::Field(field) => field.kind().as_message().cloned().filter(raw::is_raw),
+            BodyRule::None => None,
+        }
     }
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use axum::body::HttpBody;
 use bytes::Bytes;
-use http::HeaderName;
 use http::request::Parts;
+use http::{HeaderMap, HeaderName};
 use prost_reflect::DescriptorPool;
 use tonic::Code;
 use tonic::metadata::MetadataMap;
@@ -28,11 +28,14 @@ pub(crate) type Backend = BoxCloneSyncService<
 >;
 
 pub(crate) type StatusTable = Arc<dyn Fn(Code) -> StatusRule + Send + Sync>;
+pub(crate) type Deadline = Arc<dyn Fn(&HeaderMap) -> Duration + Send + Sync>;
 pub(crate) type Interceptor = Arc<dyn Fn(&mut MetadataMap, &Parts) + Send + Sync>;
 
 /// What does not depend on the route.
 pub(crate) struct Options {
-    pub(crate) deadline: Duration,
+    pub(crate) deadline: Deadline,
+    pub(crate) stream_limit: Duration,
+    pub(crate) resume_field: Option<String>,
     pub(crate) body_limit: usize,
     pub(crate) forward_headers: Vec<HeaderName>,
     pub(crate) return_headers: Vec<HeaderName>,
@@ -68,7 +71,7 @@ pub enum BuildError {
         method: String,
         source: prost::DecodeError,
     },
-    #[error("method {method}: streams are not supported")]
+    #[error("method {method}: HTTP has no streams of requests")]
     Streaming { method: String },
     #[error("method {method}: a rule has no pattern")]
     NoPattern { method: String },
@@ -118,7 +121,9 @@ const RETURN_HEADERS: [&str; 4] = ["etag", "location", "preference-applied", "re
 impl Builder {
     pub(crate) fn new(pool: DescriptorPool) -> Self {
         let options = Options {
-            deadline: Duration::from_secs(30),
+            deadline: Arc::new(|_| Duration::from_secs(30)),
+            stream_limit: Duration::from_secs(600),
+            resume_field: None,
             body_limit: 256 * 1024,
             forward_headers: FORWARD_HEADERS.map(HeaderName::from_static).into(),
             return_headers: RETURN_HEADERS.map(HeaderName::from_static).into(),
@@ -153,9 +158,31 @@ impl Builder {
     }
 
     /// How long a request may take, reading its body included; default 30 s. The service gets what
-    /// is left of it as `grpc-timeout`.
-    pub fn deadline(mut self, deadline: Duration) -> Self {
-        self.options.deadline = deadline;
+    /// is left of it as `grpc-timeout`. Of a stream: until its first answer.
+    pub fn deadline(self, deadline: Duration) -> Self {
+        self.deadline_of(move |_| deadline)
+    }
+
+    /// The same by the headers of the request: who prefers to wait (RFC 7240) has longer.
+    pub fn deadline_of(
+        mut self,
+        deadline: impl Fn(&HeaderMap) -> Duration + Send + Sync + 'static,
+    ) -> Self {
+        self.options.deadline = Arc::new(deadline);
+        self
+    }
+
+    /// How long a stream lasts at the most; default ten minutes. It ends with an error that says so.
+    pub fn stream_limit(mut self, limit: Duration) -> Self {
+        self.options.stream_limit = limit;
+        self
+    }
+
+    /// The string field by which streams are resumed, where messages have it: in a streamed message
+    /// it becomes the event's `id`, and the `Last-Event-ID` with which a browser asks again becomes
+    /// that of the request. Default none.
+    pub fn resume_field(mut self, name: impl Into<String>) -> Self {
+        self.options.resume_field = Some(name.into());
         self
     }
 

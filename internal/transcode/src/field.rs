@@ -53,6 +53,11 @@ impl FieldPath {
             .join(".")
     }
 
+    /// The field that takes the value.
+    pub(crate) fn leaf(&self) -> &FieldDescriptor {
+        &self.leaf
+    }
+
     /// The field of the outermost message that this path starts with.
     pub(crate) fn first(&self) -> &FieldDescriptor {
         self.parents.first().unwrap_or(&self.leaf)

@@ -27,7 +27,9 @@
 //! - `annotations`, `template`, `binding`: a method's rule, its path, both checked against the
 //!   messages. `builder` puts them into the `trie`.
 //! - `uri`, `field`, `json`, `request`: from path, query and body to a message, and back to JSON.
-//! - `transcoder`, `codec`: one request on its way. `problem`, `status`, `rpc_details`: its errors.
+//! - `transcoder`, `codec`: one request on its way; `accept`, `stream`, `raw`: answers that are not
+//!   one JSON object. `problem`, `status`, `rpc_details`: its errors.
+//! - `openapi`: the document of all routes.
 //!
 //! # Invariants
 //! - A request that is not understood completely reaches no service: an unknown field, parameter or
@@ -37,20 +39,24 @@
 //! - Of an internal failure the client learns a trace id and nothing else.
 //!
 //! # Not here
-//! Authentication, rates, CORS, compression: layers around the router. Streams and OpenAPI are to
-//! come; a streaming method that is annotated is an error until then.
+//! Authentication, rates, CORS, compression: layers around the router. Streams of requests, which
+//! HTTP and JSON do not have: a method with one that is annotated is an error.
 #![warn(clippy::missing_errors_doc)]
 
+mod accept;
 mod annotations;
 mod binding;
 mod builder;
 mod codec;
 mod field;
 mod json;
+mod openapi;
 mod problem;
+mod raw;
 mod request;
 mod rpc_details;
 mod status;
+mod stream;
 mod template;
 mod transcoder;
 mod trie;
@@ -58,6 +64,7 @@ mod uri;
 
 pub use binding::Route;
 pub use builder::{BuildError, Builder};
+pub use openapi::ApiInfo;
 pub use problem::{FieldError, Problem};
 pub use status::StatusRule;
 pub use template::TemplateError;

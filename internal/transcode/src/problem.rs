@@ -112,6 +112,11 @@ impl Problem {
         problem
     }
 
+    /// The body.
+    pub(crate) fn to_json(&self) -> String {
+        serde_json::to_string(self).expect("strings and string maps always serialise")
+    }
+
     /// What a service answered. An internal failure tells nothing about itself.
     pub(crate) fn of_status(rule: StatusRule, status: &Status) -> Self {
         if matches!(
@@ -152,8 +157,7 @@ impl From<FieldViolation> for FieldError {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let body = serde_json::to_vec(&self).expect("strings and string maps always serialise");
-        let mut response = (self.status, body).into_response();
+        let mut response = (self.status, self.to_json()).into_response();
         let kind = HeaderValue::from_static("application/problem+json");
         *response.headers_mut() = self.headers;
         response.headers_mut().insert(header::CONTENT_TYPE, kind);

@@ -2,14 +2,16 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use http::{HeaderMap, header};
-use prost_reflect::DynamicMessage;
+use prost_reflect::{DynamicMessage, Value};
 use serde_json::{Map, Value as Json};
 
 use crate::binding::{Binding, BodyRule};
 use crate::field::{FieldPath, TextShape};
 use crate::json;
 use crate::problem::FieldError;
+use crate::raw;
 use crate::trie::Segments;
 use crate::uri;
 
@@ -42,9 +44,13 @@ pub(crate) fn message(
     binding: &Binding,
     segments: &Segments<'_>,
     query: &str,
-    body: &[u8],
+    headers: &HeaderMap,
+    body: Bytes,
 ) -> Result<DynamicMessage, Malformed> {
-    let mut message = from_body(binding, body)?;
+    let mut message = match binding.raw_body() {
+        Some(descriptor) => from_raw_body(binding, raw::message(&descriptor, headers, body)),
+        None => from_body(binding, &body)?,
+    };
     let mut errors = Vec::new();
     fill_from_query(&mut message, binding, query, &mut errors)?;
     fill_from_path(&mut message, binding, segments, &mut errors)?;
@@ -53,6 +59,15 @@ pub(crate) fn message(
     } else {
         Err(Malformed::Fields(errors))
     }
+}
+
+fn from_raw_body(binding: &Binding, body: DynamicMessage) -> DynamicMessage {
+    let BodyRule::Field(field) = &binding.body else {
+        return body;
+    };
+    let mut message = DynamicMessage::new(binding.input.clone());
+    message.set_field(field, Value::Message(body));
+    message
 }
 
 fn from_body(binding: &Binding, body: &[u8]) -> Result<DynamicMessage, Malformed> {

@@ -7,19 +7,22 @@ use axum::Router;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Request, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use prost_reflect::{DescriptorPool, DynamicMessage};
+use prost_reflect::{DescriptorPool, DynamicMessage, Value};
 use tokio::time::{Instant, timeout_at};
 use tonic::metadata::MetadataMap;
-use tonic::{Code, Status};
+use tonic::{Code, Status, Streaming};
 
-use crate::binding::{Binding, BodyRule, Route};
+use crate::accept;
+use crate::binding::{Answer, Binding, BodyRule, Route};
 use crate::builder::{Backend, Builder, Options};
 use crate::codec::DynamicCodec;
 use crate::json;
 use crate::problem::Problem;
+use crate::raw;
 use crate::request::{self, Malformed};
+use crate::stream::{self, Told};
 use crate::trie::{Lookup, Segments, Trie};
 
 /// Timers on two sides of a connection may differ by this much.
@@ -31,7 +34,7 @@ const MALFORMED: &str = "INVALID_REQUEST";
 /// REST over gRPC services. Cheap to clone; no state but what [`Builder`] was given.
 #[derive(Clone)]
 pub struct Transcoder {
-    inner: Arc<Inner>,
+    pub(crate) inner: Arc<Inner>,
 }
 
 pub(crate) struct Inner {
@@ -96,13 +99,20 @@ impl Transcoder {
             Ok(Lookup::Found(number, segments)) => {
                 let (binding, backend) = &self.inner.routes[number];
                 let call = Call {
+                    inner: &self.inner,
+                    number,
                     binding,
                     backend,
                     options,
-                    deadline: Instant::now() + options.deadline,
+                    deadline: Instant::now() + (options.deadline)(&parts.headers),
+                    trace_id: trace_id.as_deref(),
                 };
                 let outcome = call.run(&parts, &segments, body, metadata).await;
                 (outcome, Some(MatchedRoute(binding.route.clone())))
+            }
+            Ok(Lookup::OtherMethods(allowed)) if parts.method == Method::OPTIONS => {
+                let allow = [(header::ALLOW, names_of(&allowed))];
+                (Ok((StatusCode::NO_CONTENT, allow).into_response()), None)
             }
             Ok(Lookup::OtherMethods(allowed)) => (Err(method_not_allowed(&allowed)), None),
             Ok(Lookup::Nothing) => {
@@ -136,10 +146,13 @@ impl Transcoder {
 
 /// One request on its way through.
 struct Call<'c> {
+    inner: &'c Arc<Inner>,
+    number: usize,
     binding: &'c Binding,
     backend: &'c Backend,
     options: &'c Options,
     deadline: Instant,
+    trace_id: Option<&'c str>,
 }
 
 impl Call<'_> {
@@ -150,10 +163,34 @@ impl Call<'_> {
         body: Body,
         metadata: MetadataMap,
     ) -> Result<Response, Problem> {
+        let offers = self.offers();
+        let format = accept::choose(&parts.headers, offers).unwrap_or_default();
+        if format.is_empty() && !offers.is_empty() {
+            let detail = format!("the answer can be {}", offers.join(", "));
+            let status = StatusCode::NOT_ACCEPTABLE;
+            return Err(Problem::new(status, "NOT_ACCEPTABLE", detail));
+        }
         let body = self.read_body(&parts.headers, body).await?;
         let query = parts.uri.query().unwrap_or_default();
-        let message = request::message(self.binding, segments, query, &body)
+        let message = request::message(self.binding, segments, query, &parts.headers, body)
             .map_err(|malformed| self.malformed(malformed))?;
+        if self.binding.answer == Answer::Stream {
+            let message = self.resumed(message, &parts.headers);
+            let streaming = self.ask_for_stream(message, metadata).await;
+            let streaming = streaming.map_err(|status| self.failure(&status))?;
+            let (metadata, streaming, _) = streaming.into_parts();
+            let told = Told {
+                inner: Arc::clone(self.inner),
+                number: self.number,
+                path: parts.uri.path().to_owned(),
+                trace_id: self.trace_id.map(str::to_owned),
+                until: Instant::now() + self.options.stream_limit,
+            };
+            let mut response = stream::response(format, streaming, told);
+            let headers = only(&metadata.into_headers(), &self.options.return_headers);
+            response.headers_mut().extend(headers);
+            return Ok(response);
+        }
         match self.ask(message, metadata).await {
             Ok(response) => self.success(response).map_err(|error| {
                 let method = &self.binding.route.method;
@@ -162,6 +199,29 @@ impl Call<'_> {
             }),
             Err(status) => Err(self.failure(&status)),
         }
+    }
+
+    /// What the answer may be written as; none: the service says what it is.
+    fn offers(&self) -> &'static [&'static str] {
+        match self.binding.answer {
+            Answer::Stream => &stream::OFFERS,
+            Answer::Json => &["application/json"],
+            Answer::Raw => &[],
+        }
+    }
+
+    /// The message of who asks to go on where a stream was torn off.
+    fn resumed(&self, mut message: DynamicMessage, headers: &HeaderMap) -> DynamicMessage {
+        let name = self.options.resume_field.as_deref();
+        let last = headers
+            .get("last-event-id")
+            .and_then(|value| value.to_str().ok());
+        if let (Some(field), Some(last)) = (stream::resume_field(&self.binding.input, name), last)
+            && !message.has_field(&field)
+        {
+            message.set_field(&field, Value::String(last.to_owned()));
+        }
+        message
     }
 
     async fn read_body(&self, headers: &HeaderMap, body: Body) -> Result<bytes::Bytes, Problem> {
@@ -180,7 +240,9 @@ impl Call<'_> {
         {
             return Err(too_large());
         }
-        let wrong_type = headers.contains_key(header::CONTENT_TYPE) && !request::is_json(headers);
+        let takes_raw = self.binding.raw_body().is_some();
+        let wrong_type =
+            !takes_raw && headers.contains_key(header::CONTENT_TYPE) && !request::is_json(headers);
         if wrong_type && self.binding.body != BodyRule::None {
             return Err(unsupported_media_type());
         }
@@ -201,7 +263,7 @@ impl Call<'_> {
                 return Err(self.malformed(Malformed::Whole(detail)));
             }
         };
-        let needs_type = !bytes.is_empty() && self.binding.body != BodyRule::None;
+        let needs_type = !takes_raw && !bytes.is_empty() && self.binding.body != BodyRule::None;
         if needs_type && !request::is_json(headers) {
             return Err(unsupported_media_type());
         }
@@ -241,20 +303,46 @@ impl Call<'_> {
         }
     }
 
+    async fn ask_for_stream(
+        &self,
+        message: DynamicMessage,
+        metadata: MetadataMap,
+    ) -> Result<tonic::Response<Streaming<DynamicMessage>>, Status> {
+        let mut request = tonic::Request::new(message);
+        *request.metadata_mut() = metadata;
+        request.set_timeout(self.options.stream_limit);
+        let mut client = tonic::client::Grpc::new(self.backend.clone());
+        let codec = DynamicCodec {
+            output: self.binding.output.clone(),
+        };
+        let answer = async {
+            client.ready().await?;
+            client
+                .server_streaming(request, self.binding.grpc_path.clone(), codec)
+                .await
+        };
+        match timeout_at(self.deadline, answer).await {
+            Ok(answer) => answer,
+            Err(_) => Err(out_of_time()),
+        }
+    }
+
     fn success(
         &self,
         response: tonic::Response<DynamicMessage>,
     ) -> Result<Response, serde_json::Error> {
         let (metadata, message, _) = response.into_parts();
-        let body = json::encode(&message, self.binding.response_body.as_ref())?;
+        let (kind, body) = if self.binding.answer == Answer::Raw {
+            raw::parts(&message)
+        } else {
+            let json = json::encode(&message, self.binding.response_body.as_ref())?;
+            (HeaderValue::from_static("application/json"), json.into())
+        };
         let metadata = metadata.into_headers();
         let status = self.success_status(&metadata);
         let mut response = match status {
             StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT => status.into_response(),
-            _ => {
-                let kind = HeaderValue::from_static("application/json");
-                (status, [(header::CONTENT_TYPE, kind)], body).into_response()
-            }
+            _ => (status, [(header::CONTENT_TYPE, kind)], body).into_response(),
         };
         response
             .headers_mut()
@@ -286,34 +374,43 @@ impl Call<'_> {
     }
 
     fn failure(&self, status: &Status) -> Problem {
-        let method = &self.binding.route.method;
-        // A status with a source was made on this side, by the transport.
-        let transport = std::error::Error::source(status).is_some();
         // Whichever of channel and server sees the deadline first reports it as a cancellation.
         let late = Instant::now() + TIMER_GRAIN >= self.deadline;
-        if late && (transport || status.code() == Code::Cancelled) {
+        if late && (is_of_transport(status) || status.code() == Code::Cancelled) {
             return self.problem_of(&out_of_time());
         }
-        if transport {
-            tracing::warn!(method, error = ?status, "the service cannot be reached");
-            return self.problem_of(&Status::unavailable("the service cannot be reached"));
-        }
-        if matches!(
-            status.code(),
-            Code::Internal | Code::Unknown | Code::DataLoss
-        ) {
-            tracing::warn!(method, code = ?status.code(), message = status.message(), "the service failed");
-        }
-        let mut problem = self.problem_of(status);
-        let mut headers = only(status.metadata().as_ref(), &self.options.return_headers);
-        headers.extend(std::mem::take(&mut problem.headers));
-        problem.headers = headers;
-        problem
+        self.problem_of(status)
     }
 
     fn problem_of(&self, status: &Status) -> Problem {
-        Problem::of_status((self.options.status_table)(status.code()), status)
+        problem_of(self.options, &self.binding.route.method, status)
     }
+}
+
+/// A status with a source was made on this side, by the transport.
+fn is_of_transport(status: &Status) -> bool {
+    std::error::Error::source(status).is_some()
+}
+
+/// What a client is told of a service's failure.
+pub(crate) fn problem_of(options: &Options, method: &str, status: &Status) -> Problem {
+    let rule = |status: &Status| (options.status_table)(status.code());
+    if is_of_transport(status) {
+        tracing::warn!(method, error = ?status, "the service cannot be reached");
+        let status = Status::unavailable("the service cannot be reached");
+        return Problem::of_status(rule(&status), &status);
+    }
+    if matches!(
+        status.code(),
+        Code::Internal | Code::Unknown | Code::DataLoss
+    ) {
+        tracing::warn!(method, code = ?status.code(), message = status.message(), "the service failed");
+    }
+    let mut problem = Problem::of_status(rule(status), status);
+    let mut headers = only(status.metadata().as_ref(), &options.return_headers);
+    headers.extend(std::mem::take(&mut problem.headers));
+    problem.headers = headers;
+    problem
 }
 
 fn out_of_time() -> Status {
@@ -326,14 +423,17 @@ fn extension<T: Clone + Send + Sync + 'static>(value: T) -> http::Extensions {
     extensions
 }
 
-fn method_not_allowed(allowed: &[http::Method]) -> Problem {
-    let names: Vec<&str> = allowed.iter().map(http::Method::as_str).collect();
-    let names = names.join(", ");
-    let detail = format!("this path takes {names}");
+fn method_not_allowed(allowed: &[Method]) -> Problem {
+    let names: Vec<&str> = allowed.iter().map(Method::as_str).collect();
+    let detail = format!("this path takes {}", names.join(", "));
     let mut problem = Problem::new(StatusCode::METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED", detail);
-    let names = HeaderValue::try_from(names).expect("method names are header text");
-    problem.headers.insert(header::ALLOW, names);
+    problem.headers.insert(header::ALLOW, names_of(allowed));
     problem
+}
+
+fn names_of(methods: &[Method]) -> HeaderValue {
+    let names: Vec<&str> = methods.iter().map(Method::as_str).collect();
+    HeaderValue::try_from(names.join(", ")).expect("method names are header text")
 }
 
 fn unsupported_media_type() -> Problem {

@@ -123,6 +123,7 @@ impl Trie {
         if search.others.contains(&Method::GET) {
             search.others.push(Method::HEAD);
         }
+        search.others.push(Method::OPTIONS);
         search.others.sort_by(|a, b| a.as_str().cmp(b.as_str()));
         search.others.dedup();
         Ok(Lookup::OtherMethods(search.others))

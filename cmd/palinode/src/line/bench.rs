@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand, ValueEnum};
 use palinode_lab::bench::{
-    self, AtRest, Common, Floor, Growth, Pace, Recovery, RelayBench, Report, Sagas, Through,
+    self, AtRest, Common, Edge, Floor, Growth, Pace, Recovery, RelayBench, Report, Sagas, Through,
 };
 use palinode_telemetry::{LogFormat, init_logs};
 
@@ -147,6 +147,20 @@ pub(crate) enum Bench {
         #[command(flatten)]
         common: BenchArgs,
     },
+    /// What the gateway adds to a call, and many orders that are watched at once
+    #[command(after_help = "Example:\n  palinode bench edge --streams 10000 --json")]
+    Edge {
+        /// Calls through the gateway, and as many past it
+        #[arg(long, value_name = "N", default_value_t = 10_000,
+              value_parser = clap::value_parser!(u32).range(20..=1_000_000))]
+        calls: u32,
+        /// Orders that are watched at the same time
+        #[arg(long, value_name = "N", default_value_t = 10_000,
+              value_parser = clap::value_parser!(u32).range(1..=20_000))]
+        streams: u32,
+        #[command(flatten)]
+        common: BenchArgs,
+    },
     /// What a transaction that is left open in each database costs, against none
     #[command(after_help = "Example:\n  palinode bench xmin --rate 500 --seconds 120 --json")]
     Xmin {
@@ -157,6 +171,14 @@ pub(crate) enum Bench {
         #[command(flatten)]
         common: BenchArgs,
     },
+}
+
+/// Orders that all go well.
+fn at(pace: Pace) -> Sagas {
+    Sagas {
+        pace,
+        ..Sagas::default()
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -313,19 +335,22 @@ impl Bench {
                 common,
             } => {
                 common.log()?;
-                let sagas = Sagas {
-                    pace: Pace::InFlight(in_flight),
-                    ..Sagas::default()
-                };
+                let sagas = at(Pace::InFlight(in_flight));
                 let options = Growth { to, sagas };
                 common.show(&bench::growth(&common.common(), options).await?)
             }
+            Self::Edge {
+                calls,
+                streams,
+                common,
+            } => {
+                common.log()?;
+                let options = Edge { calls, streams };
+                common.show(&bench::edge(&common.common(), options).await?)
+            }
             Self::Xmin { rate, common } => {
                 common.log()?;
-                let options = Sagas {
-                    pace: Pace::PerSecond(rate),
-                    ..Sagas::default()
-                };
+                let options = at(Pace::PerSecond(rate));
                 common.show(&bench::xmin(&common.common(), options).await?)
             }
         }

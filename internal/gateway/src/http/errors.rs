@@ -128,6 +128,7 @@ const PAGES: &[(&str, &str)] = pages! {
     TOO_MANY_BULKS
     TOO_MANY_ORDERS
     TOO_MANY_SAGAS
+    TOO_MANY_WATCHERS
     TOTAL_OUT_OF_RANGE
     UNKNOWN_SKU
 };

@@ -7,6 +7,7 @@ use http::{Request, header};
 use palinode_transcode::{Problem, Transcoder};
 use palinode_values::ErrorCode;
 
+use super::docs;
 use super::errors::{page, problem};
 
 /// The routes of the protos, and those of the gateway's own.
@@ -23,6 +24,7 @@ where
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(async move || readyz(is_ready())))
         .route("/errors/{reason}", get(page))
+        .merge(docs::routes(transcoder))
         .method_not_allowed_fallback(async |request: Request<axum::body::Body>| {
             let words = format!("this path does not take {}", request.method());
             Problem::new(
@@ -54,6 +56,8 @@ fn index(transcoder: &Transcoder) -> String {
         writeln!(text, "{:<6} {}", route.verb.as_str(), route.template)
             .expect("a string takes every write");
     }
-    text.push_str("\nGET    /healthz\nGET    /readyz\nGET    /errors/{reason}\n");
+    text.push_str(
+        "\nGET    /docs\nGET    /openapi.json\nGET    /errors/{reason}\nGET    /healthz\nGET    /readyz\n",
+    );
     text
 }

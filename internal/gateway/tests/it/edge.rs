@@ -14,7 +14,7 @@ use palinode_pb::order::v1::order_service_server::{OrderService, OrderServiceSer
 use palinode_pb::order::v1::{
     CancelOrderRequest, CancelOrderResponse, GetOrderRequest, GetOrderResponse, ListOffersRequest,
     ListOffersResponse, ListOrdersRequest, ListOrdersResponse, Order, OrderStatus,
-    PlaceOrderRequest, PlaceOrderResponse,
+    PlaceOrderRequest, PlaceOrderResponse, WatchOrderRequest, WatchOrderResponse,
 };
 use palinode_rpc::{Details, Violations, created, idempotency_key, status_with, trace_context};
 use palinode_service::{Config, Context, Opening, Tasks, service};
@@ -23,6 +23,7 @@ use palinode_values::{Clock, Coded, ErrorCode};
 use serde_json::Value as Json;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
+use tokio_stream::Iter;
 use tonic::{Request as Call, Response as Answer, Status};
 
 pub(crate) const ORDER: &str = "0197a1c2-7b1e-7c3a-9d2f-3f5b0c9e1a42";
@@ -119,6 +120,35 @@ impl OrderService for Orders {
             ..Order::default()
         });
         Ok(Answer::new(GetOrderResponse { order }))
+    }
+
+    type WatchOrderStream = Iter<std::vec::IntoIter<Result<WatchOrderResponse, Status>>>;
+
+    /// Pending, confirmed, and then a failure.
+    async fn watch_order(
+        &self,
+        call: Call<WatchOrderRequest>,
+    ) -> Result<Answer<Self::WatchOrderStream>, Status> {
+        let WatchOrderRequest {
+            order_id,
+            resume_token,
+        } = call.into_inner();
+        let states = [OrderStatus::Pending, OrderStatus::Confirmed];
+        let answers = states.into_iter().enumerate().map(|(number, status)| {
+            let order = Order {
+                order_id: order_id.clone(),
+                status: status.into(),
+                ..Order::default()
+            };
+            Ok(WatchOrderResponse {
+                order: Some(order),
+                resume_token: number.to_string(),
+            })
+        });
+        let seen = usize::from(!resume_token.is_empty());
+        let mut answers: Vec<_> = answers.skip(seen).collect();
+        answers.push(Err(Status::unavailable("no longer")));
+        Ok(Answer::new(tokio_stream::iter(answers)))
     }
 
     async fn list_orders(

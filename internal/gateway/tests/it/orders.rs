@@ -135,3 +135,28 @@ async fn a_service_that_is_away_is_unavailable() {
         .problem(503, "UNAVAILABLE");
     edge.stop().await;
 }
+
+#[tokio::test]
+async fn an_order_is_watched_as_lines_or_as_events() {
+    let edge = Edge::start().await;
+    let path = format!("/v1/orders/{ORDER}:watch");
+    let answer = edge.get(&path).await;
+    assert_eq!(answer.header("content-type"), "application/x-ndjson");
+    let body = String::from_utf8(answer.body.to_vec()).unwrap();
+    let lines: Vec<serde_json::Value> = body
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(lines[1]["status"], "ORDER_STATUS_CONFIRMED");
+    assert_eq!(lines[2]["error"]["code"], "UNAVAILABLE");
+    let headers = [("accept", "text/event-stream"), ("last-event-id", "0")];
+    let answer = edge.send(Method::GET, &path, &headers, Body::empty()).await;
+    assert_eq!(answer.header("content-type"), "text/event-stream");
+    let body = String::from_utf8(answer.body.to_vec()).unwrap();
+    assert!(
+        !body.contains("PENDING") && body.contains("id: 1\n"),
+        "{body}"
+    );
+    assert!(body.contains("event: error\n"), "{body}");
+    edge.stop().await;
+}

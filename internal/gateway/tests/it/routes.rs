@@ -29,7 +29,7 @@ async fn what_is_not_there_and_what_is_not_taken() {
         .send(Method::DELETE, "/v1/orders", &[], Body::empty())
         .await;
     answer.problem(405, "METHOD_NOT_ALLOWED");
-    assert_eq!(answer.header("allow"), "GET, HEAD, POST");
+    assert_eq!(answer.header("allow"), "GET, HEAD, OPTIONS, POST");
     let answer = edge.send(Method::POST, "/readyz", &[], Body::empty()).await;
     answer.problem(405, "METHOD_NOT_ALLOWED");
     edge.stop().await;
@@ -80,5 +80,52 @@ async fn a_request_in_flight_is_answered_after_the_stop() {
     let (answer, ()) = tokio::join!(in_flight, stop);
     assert_eq!(answer.status, StatusCode::OK);
     assert_eq!(answer.json()["orderId"], "1");
+    edge.stop().await;
+}
+
+/// Where the description stands for readers; `WRITE_DOCS=1` writes it anew.
+const OPENAPI: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/../../docs/reference/openapi.json"
+);
+
+#[tokio::test]
+async fn the_description_that_is_served_is_the_one_that_is_checked_in() {
+    let edge = Edge::start().await;
+    let answer = edge.get("/openapi.json").await;
+    assert_eq!(answer.status, StatusCode::OK);
+    assert_eq!(answer.header("content-type"), "application/json");
+    let served = String::from_utf8(answer.body.to_vec()).unwrap();
+    if std::env::var_os("WRITE_DOCS").is_some() {
+        std::fs::write(OPENAPI, &served).unwrap();
+    }
+    let checked_in = std::fs::read_to_string(OPENAPI).unwrap_or_default();
+    assert!(
+        served == checked_in,
+        "docs/reference/openapi.json is old: WRITE_DOCS=1 cargo test -p palinode-gateway description"
+    );
+    edge.stop().await;
+}
+
+#[tokio::test]
+async fn the_page_of_the_api_needs_nothing_but_this_server() {
+    let edge = Edge::start().await;
+    let page = edge.get("/docs").await;
+    let policy = page.header("content-security-policy").to_owned();
+    assert!(
+        policy.starts_with("default-src 'none'; script-src 'self';"),
+        "{policy}"
+    );
+    let html = String::from_utf8(page.body.to_vec()).unwrap();
+    assert!(!html.contains("https://"), "{html}");
+    let files = html.split('"').filter(|text| text.starts_with("/docs/"));
+    let mut count = 0;
+    for file in files {
+        let answer = edge.get(file).await;
+        assert_eq!(answer.status, StatusCode::OK, "{file}");
+        assert!(!answer.body.is_empty(), "{file}");
+        count += 1;
+    }
+    assert_eq!(count, 3, "{html}");
     edge.stop().await;
 }

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request as Rpc, Response, Status as RpcStatus};
 
 mod plans;
+mod watch;
 
 use super::Desk;
 use super::cancel::{CancelError, cancel};

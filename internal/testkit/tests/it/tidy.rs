@@ -224,7 +224,10 @@ fn files_are_short_and_name_no_machine() {
             continue;
         };
         let count = text.lines().count();
-        if count > LINES_MAX && file.extension().is_none_or(|kind| kind != "lock") {
+        // what a tool has written is as long as it is
+        let is_written = file.extension().is_some_and(|kind| kind == "lock")
+            || file.ends_with("docs/reference/openapi.json");
+        if count > LINES_MAX && !is_written {
             wrong.push(format!("{} has {count} lines", shown(&file)));
         }
         for (number, line) in (1..).zip(text.lines()) {

@@ -60,7 +60,7 @@ fn paths_find_their_route_and_variables() {
         "/v1/orders/7:cancel",
         "/v1/orders/{id}:cancel 7",
     );
-    check(get.clone(), "/v1/orders/7:cancel", "405 [POST]");
+    check(get.clone(), "/v1/orders/7:cancel", "405 [OPTIONS, POST]");
     check(
         post.clone(),
         "/v1/orders/a:b:cancel",
@@ -76,9 +76,9 @@ fn paths_find_their_route_and_variables() {
     check(
         Method::PUT,
         "/v1/orders/7",
-        "405 [DELETE, GET, HEAD, PATCH]",
+        "405 [DELETE, GET, HEAD, OPTIONS, PATCH]",
     );
-    check(Method::PUT, "/v1/orders", "405 [GET, HEAD, POST]");
+    check(Method::PUT, "/v1/orders", "405 [GET, HEAD, OPTIONS, POST]");
     check(
         get.clone(),
         "/v1/files/a/b%2Fc",

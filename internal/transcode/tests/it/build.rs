@@ -89,8 +89,8 @@ async fn ambiguous_routes_are_refused_with_both_names() {
 }
 
 #[tokio::test]
-async fn annotated_streams_are_refused_and_others_left_out() {
-    let stream = |rule: &str| format!("rpc S(In) returns (stream Out) {{ {rule} }}");
+async fn annotated_streams_of_requests_are_refused_and_others_left_out() {
+    let stream = |rule: &str| format!("rpc S(stream In) returns (Out) {{ {rule} }}");
     let annotated = stream("option (google.api.http) = { get: \"/s\" };");
     assert!(matches!(
         build(&annotated),
@@ -156,6 +156,9 @@ async fn the_routes_are_listed_in_order() {
         "DELETE /v1/orders/{id} DeleteOrder",
         "GET /v1/{name=shelves/*}/files/{path=**} GetFile",
         "PROPFIND /v1/{name=shelves/*} GetFile",
+        "GET /v1/orders/{id}:watch WatchOrder",
+        "GET /v1/orders/{id}/receipt GetReceipt",
+        "PUT /v1/orders/{order_id}/receipt PutReceipt",
     ];
     assert_eq!(lines, expect);
 }

@@ -4,8 +4,10 @@
 
 mod build;
 mod errors;
+mod openapi;
 mod requests;
 mod responses;
 mod routing;
 mod shop;
+mod streams;
 mod transport;

@@ -96,11 +96,26 @@ async fn a_path_without_route_is_404_and_with_other_verbs_405() {
         assert_eq!(reply.problem(405)["code"], "METHOD_NOT_ALLOWED");
         assert_eq!(reply.header("allow"), allow, "{path}");
     };
-    check(Method::PUT, "/v1/orders", "GET, HEAD, POST").await;
-    check(Method::POST, "/v1/orders/1", "DELETE, GET, HEAD, PATCH").await;
-    check(Method::GET, "/v1/orders/1:cancel", "POST").await;
-    check(Method::OPTIONS, "/v1/shelves/a", "PROPFIND").await;
+    check(Method::PUT, "/v1/orders", "GET, HEAD, OPTIONS, POST").await;
+    check(
+        Method::POST,
+        "/v1/orders/1",
+        "DELETE, GET, HEAD, OPTIONS, PATCH",
+    )
+    .await;
+    check(Method::GET, "/v1/orders/1:cancel", "OPTIONS, POST").await;
     edge.get("/v1/orders/%zz").await.problem(400);
+    shop.was_not_called();
+}
+
+#[tokio::test]
+async fn options_tells_what_a_path_takes() {
+    let shop = Shop::new();
+    let reply = shop.edge().send(Method::OPTIONS, "/v1/shelves/a", "").await;
+    assert_eq!(reply.status, StatusCode::NO_CONTENT);
+    assert_eq!(reply.header("allow"), "OPTIONS, PROPFIND");
+    let nothing = shop.edge().send(Method::OPTIONS, "/v1/nothing", "").await;
+    nothing.problem(404);
     shop.was_not_called();
 }
 

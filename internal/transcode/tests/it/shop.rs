@@ -6,12 +6,14 @@ use axum::Router;
 use axum::body::{Body, HttpBody};
 use bytes::{BufMut, Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt, Full};
+use http_body::Frame;
+use http_body_util::{BodyExt, Full, StreamBody};
 use palinode_transcode::{Builder, Transcoder};
 use prost::Message;
 use prost_reflect::{DescriptorPool, DynamicMessage};
 use protox::file::{ChainFileResolver, File, FileResolver, GoogleFileResolver};
 use serde_json::{Value as Json, json};
+use tokio_stream::StreamExt as _;
 use tonic::Status;
 use tower::ServiceExt;
 
@@ -25,6 +27,9 @@ impl FileResolver for Sources {
         let source = match (name, &self.0) {
             ("google/api/annotations.proto", _) => {
                 include_str!("../proto/google/api/annotations.proto")
+            }
+            ("google/api/httpbody.proto", _) => {
+                include_str!("../proto/google/api/httpbody.proto")
             }
             ("google/api/http.proto", _) => include_str!("../proto/google/api/http.proto"),
             ("shop/v1/shop.proto", _) => include_str!("../proto/shop/v1/shop.proto"),
@@ -42,7 +47,11 @@ pub(crate) fn pool(own: Option<(&'static str, String)>) -> DescriptorPool {
     resolver.add(Sources(own));
     resolver.add(GoogleFileResolver::new());
     let mut compiler = protox::Compiler::with_file_resolver(resolver);
-    compiler.include_imports(true).open_file(name).unwrap();
+    compiler
+        .include_imports(true)
+        .include_source_info(true)
+        .open_file(name)
+        .unwrap();
     DescriptorPool::decode(compiler.encode_file_descriptor_set().as_slice()).unwrap()
 }
 
@@ -58,6 +67,8 @@ pub(crate) struct Call {
 #[derive(Clone)]
 enum Answer {
     Json(Json, HeaderMap),
+    /// And how it ends; `None`: it does not.
+    Stream(Vec<Json>, Option<Status>),
     Status(Status),
     Silence,
 }
@@ -95,6 +106,11 @@ impl Shop {
 
     pub(crate) fn fails(&self, status: Status) {
         *self.answer.lock().unwrap() = Answer::Status(status);
+    }
+
+    /// Sends these messages, and then this status; `None`: nothing more, and no end.
+    pub(crate) fn streams(&self, messages: &[Json], end: Option<Status>) {
+        *self.answer.lock().unwrap() = Answer::Stream(messages.to_vec(), end);
     }
 
     pub(crate) fn hangs(&self) {
@@ -153,21 +169,44 @@ impl Shop {
             headers: parts.headers,
         });
         let answer = self.answer.lock().unwrap().clone();
+        let frame_of = |json: Json| {
+            let message = DynamicMessage::deserialize(method.output(), json).unwrap();
+            let mut frame = BytesMut::new();
+            frame.put_u8(0);
+            frame.put_u32(u32::try_from(message.encoded_len()).unwrap());
+            message.encode(&mut frame).unwrap();
+            frame.freeze()
+        };
         let (json, metadata) = match answer {
             Answer::Json(json, metadata) => (json, metadata),
+            Answer::Stream(messages, end) => {
+                let frames = messages.into_iter().map(frame_of).map(Frame::data);
+                let mut frames: Vec<_> = frames.map(Ok::<_, std::io::Error>).collect();
+                let is_over = end.is_some();
+                if let Some(status) = end {
+                    let mut trailers = HeaderMap::new();
+                    status.add_header(&mut trailers).unwrap();
+                    frames.push(Ok(Frame::trailers(trailers)));
+                }
+                let sent = tokio_stream::iter(frames);
+                let body = if is_over {
+                    Body::new(StreamBody::new(sent))
+                } else {
+                    Body::new(StreamBody::new(sent.chain(tokio_stream::pending())))
+                };
+                let mut response = Response::new(body);
+                let kind = HeaderValue::from_static("application/grpc");
+                response.headers_mut().insert("content-type", kind);
+                return response;
+            }
             Answer::Status(status) => return status.into_http(),
             Answer::Silence => std::future::pending().await,
         };
-        let message = DynamicMessage::deserialize(method.output(), json).unwrap();
-        let mut frame = BytesMut::new();
-        frame.put_u8(0);
-        frame.put_u32(u32::try_from(message.encoded_len()).unwrap());
-        message.encode(&mut frame).unwrap();
         let trailers = HeaderMap::from_iter([(
             http::HeaderName::from_static("grpc-status"),
             HeaderValue::from_static("0"),
         )]);
-        let body = Full::new(frame.freeze()).with_trailers(async { Some(Ok(trailers)) });
+        let body = Full::new(frame_of(json)).with_trailers(async { Some(Ok(trailers)) });
         let mut response = Response::new(Body::new(body));
         *response.headers_mut() = metadata;
         let kind = HeaderValue::from_static("application/grpc");
@@ -205,6 +244,16 @@ impl Edge {
         }
         self.request(request.body(Body::from(body.to_owned())).unwrap())
             .await
+    }
+
+    /// A GET with this header, answered by something else than one JSON object.
+    pub(crate) async fn get_text(&self, uri: &str, header: (&str, &str)) -> (HeaderMap, String) {
+        let request = Request::get(uri).header(header.0, header.1);
+        let request = request.body(Body::empty()).unwrap();
+        let (parts, body) = self.0.clone().oneshot(request).await.unwrap().into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        assert_eq!(parts.status, StatusCode::OK, "{body:?}");
+        (parts.headers, String::from_utf8(body.to_vec()).unwrap())
     }
 
     pub(crate) async fn request(&self, request: Request<Body>) -> Reply {

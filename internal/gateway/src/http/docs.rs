@@ -1,0 +1,116 @@
+//! The API's description, and a page that draws it.
+
+use axum::Router;
+use axum::response::{Html, IntoResponse, Response};
+use axum::routing::get;
+use http::{HeaderValue, header};
+use palinode_transcode::{ApiInfo, Transcoder};
+
+/// In the addresses of its files: another version is another file.
+macro_rules! swagger_ui {
+    ($file:literal) => {
+        concat!("/docs/swagger-ui-5.35.0/", $file)
+    };
+}
+
+const SCRIPT: &[u8] = include_bytes!("../../assets/swagger-ui/swagger-ui-bundle.js.gz");
+const STYLE: &[u8] = include_bytes!("../../assets/swagger-ui/swagger-ui.css.gz");
+
+const PAGE: &str = concat!(
+    r#"<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Palinode API</title>
+<link rel="stylesheet" href=""#,
+    swagger_ui!("swagger-ui.css"),
+    r#"">
+</head>
+<body>
+<noscript>This page needs JavaScript. The description itself is at <a href="/openapi.json">/openapi.json</a>.</noscript>
+<div id="swagger-ui"></div>
+<script src=""#,
+    swagger_ui!("swagger-ui-bundle.js"),
+    r#""></script>
+<script src="/docs/start.js"></script>
+</body>
+</html>
+"#
+);
+
+const START: &str = "SwaggerUIBundle({
+  url: '/openapi.json',
+  dom_id: '#swagger-ui',
+  deepLinking: true,
+  docExpansion: 'list',
+  defaultModelsExpandDepth: 0,
+  displayRequestDuration: true,
+  tryItOutEnabled: true,
+  validatorUrl: null,
+});
+";
+
+/// Scripts and pictures of this page alone; Swagger UI writes styles into its elements.
+const POLICY: HeaderValue = HeaderValue::from_static(
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
+     img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; \
+     frame-ancestors 'none'",
+);
+
+/// The document of every route.
+fn document(transcoder: &Transcoder) -> String {
+    let document = transcoder.openapi(&ApiInfo {
+        title: "Palinode".to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        description: concat!(
+            "Orders as sagas that can take back what they have done.\n\n",
+            "Errors are problem details (RFC 9457); `code` says how to react, `reason` what happened, ",
+            "and `/errors/{reason}` explains it. Numbers of 64 bits are strings. A call that creates or acts ",
+            "may be repeated with the same `Idempotency-Key`.",
+        )
+        .to_owned(),
+    });
+    format!("{document:#}\n")
+}
+
+/// `/openapi.json`, `/docs` and what the page needs.
+pub(crate) fn routes(transcoder: &Transcoder) -> Router {
+    let json = axum::body::Bytes::from(document(transcoder));
+    Router::new()
+        .route(
+            "/openapi.json",
+            get(async move || ([(header::CONTENT_TYPE, "application/json")], json)),
+        )
+        .route(
+            "/docs",
+            get(async || ([(header::CONTENT_SECURITY_POLICY, POLICY)], Html(PAGE))),
+        )
+        .route(
+            "/docs/start.js",
+            get(async || {
+                (
+                    [(header::CONTENT_TYPE, "text/javascript; charset=utf-8")],
+                    START,
+                )
+            }),
+        )
+        .route(
+            swagger_ui!("swagger-ui-bundle.js"),
+            get(async || packed("text/javascript; charset=utf-8", SCRIPT)),
+        )
+        .route(
+            swagger_ui!("swagger-ui.css"),
+            get(async || packed("text/css; charset=utf-8", STYLE)),
+        )
+}
+
+/// Every browser takes gzip; nobody else asks for these.
+fn packed(kind: &'static str, bytes: &'static [u8]) -> Response {
+    let headers = [
+        (header::CONTENT_TYPE, kind),
+        (header::CONTENT_ENCODING, "gzip"),
+        (header::CACHE_CONTROL, "public, max-age=31536000, immutable"),
+    ];
+    (headers, bytes).into_response()
+}

@@ -1,0 +1,287 @@
+//! `palinode bench edge`: what the gateway costs, and many streams at once.
+
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use bytes::Bytes;
+use futures_util::future::try_join_all;
+use futures_util::{StreamExt, stream};
+use http::{Method, Request, StatusCode};
+use http_body_util::{BodyExt, Empty};
+use hyper::body::Incoming;
+use hyper::client::conn::http2::{SendRequest, handshake};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use palinode_db::{Area, Db};
+use palinode_pb::order::v1::GetOrderRequest;
+use palinode_pb::order::v1::order_service_client::OrderServiceClient;
+use palinode_relay::operate::set_paused;
+use palinode_rpc::{Channel, channel};
+use serde_json::{Value as Json, json};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout};
+
+use super::latencies::Latencies;
+use super::processes::Processes;
+use super::report::Report;
+use super::sagas::Sagas;
+use super::site::{Common, Site};
+use super::{Bar, Shop};
+use crate::gateway::Gateway;
+use crate::prepare::database_of;
+use crate::stack::{Stack, Tracing};
+
+/// Rounds of calls, each half through the gateway and half not: the machine's moods hit both alike.
+const ROUNDS: u32 = 20;
+/// Streams of one connection: fewer than what HTTP/2 servers allow.
+const STREAMS_PER_CONNECTION: u32 = 100;
+/// Orders that are placed, or streams that are opened, at the same time.
+const AT_ONCE: usize = 50;
+/// A relay knows that its lanes are paused with the next renewal of its leases.
+const PAUSED_WITHIN: Duration = Duration::from_secs(5);
+const LIMIT: Duration = Duration::from_secs(180);
+
+/// What is measured.
+#[derive(Debug, Clone, Copy)]
+pub struct Edge {
+    /// Calls through the gateway, and as many past it.
+    pub calls: u32,
+    /// Orders that are watched at the same time.
+    pub streams: u32,
+}
+
+/// The same question over REST and over gRPC, in turn; then many orders are watched while their sagas are
+/// held, and let go.
+///
+/// # Errors
+/// The stack does not start, or an order cannot be placed.
+pub async fn edge(common: &Common, options: Edge) -> anyhow::Result<Report> {
+    let mut site = Site::open(common).await?;
+    let mut report = site.report("edge").await?;
+    report.settings.put("calls", options.calls);
+    report.settings.put("streams", options.streams);
+    report.settings.put(
+        "palinode_is",
+        "all services and the clients, in one process",
+    );
+    let shop = Shop::open(&site.backing.database_url).await?;
+    let stack = site.stack(Tracing::Off).await?;
+    let measured = async {
+        calls(&stack, &shop, options.calls, &mut report).await?;
+        streams(&site, &stack, &shop, options.streams, &mut report).await
+    };
+    let measured = measured.await;
+    stack.stop().await?;
+    measured?;
+    report.violations.extend(site.judge().await?);
+    site.close().await?;
+    Ok(report)
+}
+
+/// What the gateway adds to a call that reads one order.
+async fn calls(stack: &Stack, shop: &Shop, calls: u32, report: &mut Report) -> anyhow::Result<()> {
+    let gateway = Gateway::at(&stack.url())?;
+    let mut orders = client(stack)?;
+    let id = place(&gateway, shop, 0).await?;
+    let path = format!("/v1/orders/{id}");
+    let (mut direct, mut through) = (Latencies::new(), Latencies::new());
+    let each = (calls / ROUNDS).max(1);
+    let mut bar = Bar::new("calls", u64::from(ROUNDS));
+    for round in 0..=ROUNDS {
+        if round == 1 {
+            // the first is for connections and plans
+            direct.clear();
+            through.clear();
+        }
+        for _ in 0..each {
+            let began = Instant::now();
+            let order_id = id.clone();
+            orders.get_order(GetOrderRequest { order_id }).await?;
+            direct.record(began.elapsed());
+        }
+        for _ in 0..each {
+            let began = Instant::now();
+            let answer = gateway.get(&path).await?;
+            through.record(began.elapsed());
+            ensure!(answer.status.is_success(), "{path}: {}", answer.status);
+        }
+        bar.at(u64::from(round), String::new);
+    }
+    let figures = &mut report.figures;
+    direct.put_as(figures, "grpc_");
+    through.put_as(figures, "rest_");
+    figures.put("added_p50_ms", through.ms(50.0) - direct.ms(50.0));
+    figures.put("added_p99_ms", through.ms(99.0) - direct.ms(99.0));
+    Ok(())
+}
+
+fn client(stack: &Stack) -> anyhow::Result<OrderServiceClient<Channel>> {
+    let mut addresses = stack.addresses().iter();
+    let order = addresses.find(|(name, _)| *name == "order");
+    let (_, address) = order.context("a stack has an order service")?;
+    Ok(OrderServiceClient::new(channel(
+        &address.to_string().parse()?,
+    )))
+}
+
+async fn place(gateway: &Gateway, shop: &Shop, number: u64) -> anyhow::Result<String> {
+    let order = Shop::json(&shop.order(number, &Sagas::default().load(Duration::ZERO)));
+    let key = format!("edge-{number}");
+    let answer = gateway
+        .send(Method::POST, "/v1/orders", Some(&key), order)
+        .await?;
+    let id = answer.success()?["orderId"].as_str().map(str::to_owned);
+    id.context("an answer without an order")
+}
+
+/// Watches many orders that stand still, then lets them go.
+async fn streams(
+    site: &Site,
+    stack: &Stack,
+    shop: &Shop,
+    count: u32,
+    report: &mut Report,
+) -> anyhow::Result<()> {
+    let gateway = Gateway::at(&stack.url())?;
+    let processes = Processes::find(0, None);
+    let outbox = outbox(site).await?;
+    let lanes: Vec<i16> = (0..64).collect();
+    // their sagas are not started: the orders stay as they are
+    set_paused(&outbox, &lanes, true).await?;
+    tokio::time::sleep(PAUSED_WITHIN).await;
+    let mut bar = Bar::new("orders placed", count.into());
+    let mut ids = Vec::new();
+    let mut placing = stream::iter(1..=u64::from(count))
+        .map(|number| place(&gateway, shop, number))
+        .buffer_unordered(AT_ONCE);
+    while let Some(id) = placing.next().await {
+        ids.push(id?);
+        bar.at(ids.len() as u64, String::new);
+    }
+    drop(placing);
+    let before = processes.memory().palinode;
+    let began = Instant::now();
+    let mut watching = open(&stack.url(), ids).await?;
+    let opened = began.elapsed();
+    let during = processes.memory().palinode;
+    let let_go = Instant::now();
+    set_paused(&outbox, &lanes, false).await?;
+    let (mut told, mut latest) = (0, Duration::ZERO);
+    let mut bar = Bar::new("streams that ended", count.into());
+    let ended = async {
+        while let Some(ended) = watching.streams.join_next().await {
+            match ended? {
+                Ok(()) => told += 1,
+                Err(error) if report.violations.len() < 10 => {
+                    report.violations.push(format!("a stream: {error:#}"));
+                }
+                Err(_) => {}
+            }
+            latest = let_go.elapsed();
+            bar.at(told, String::new);
+        }
+        anyhow::Ok(())
+    };
+    timeout(LIMIT, ended)
+        .await
+        .context("streams did not end in time")??;
+    outbox.close().await;
+    ensure!(count > 0, "there is nothing to watch");
+    let kib = (during - before) * 1_024.0 / f64::from(count);
+    let figures = &mut report.figures;
+    figures.put("streams_open", count);
+    figures.put("streams_opened_s", opened.as_secs_f64());
+    figures.put("streams_told", told);
+    figures.put("streams_all_told_s", latest.as_secs_f64());
+    figures.put(
+        "memory_mib",
+        json!({"before": before, "with_streams": during, "kib_a_stream": kib}),
+    );
+    if told < u64::from(count) {
+        let missing = u64::from(count) - told;
+        report.violations.push(format!(
+            "{missing} streams were not told of their order's end"
+        ));
+    }
+    Ok(())
+}
+
+async fn outbox(site: &Site) -> anyhow::Result<Db> {
+    let options = palinode_db::Options {
+        url: database_of(&site.backing.database_url, Area::Order),
+        service: "bench".to_owned(),
+        connections_max: 1,
+    };
+    Ok(Db::connect(&options).await?)
+}
+
+/// Streams that are read to their end, and their connections.
+#[derive(Default)]
+struct Watching {
+    streams: JoinSet<anyhow::Result<()>>,
+    connections: JoinSet<Result<(), hyper::Error>>,
+}
+
+/// Opens a stream of each order; when it returns each has had its first answer.
+async fn open(server: &str, ids: Vec<String>) -> anyhow::Result<Watching> {
+    let per_connection = STREAMS_PER_CONNECTION as usize;
+    let mut watching = Watching::default();
+    let mut bar = Bar::new("streams open", ids.len() as u64);
+    let mut count = 0;
+    for some in ids.chunks(per_connection) {
+        let sender = connect(server, &mut watching.connections).await?;
+        let opening = some.iter().map(|id| begin(sender.clone(), server, id));
+        for body in try_join_all(opening).await? {
+            watching.streams.spawn(read_to_the_end(body));
+            count += 1;
+        }
+        bar.at(count, String::new);
+    }
+    Ok(watching)
+}
+
+/// A connection of HTTP/2; it ends with the last who holds it.
+async fn connect(
+    server: &str,
+    connections: &mut JoinSet<Result<(), hyper::Error>>,
+) -> anyhow::Result<SendRequest<Empty<Bytes>>> {
+    let address = server.strip_prefix("http://").context("no address")?;
+    let stream = TcpStream::connect(address).await?;
+    let (sender, connection) = handshake(TokioExecutor::new(), TokioIo::new(stream)).await?;
+    connections.spawn(connection);
+    Ok(sender)
+}
+
+async fn begin(
+    mut sender: SendRequest<Empty<Bytes>>,
+    server: &str,
+    id: &str,
+) -> anyhow::Result<Incoming> {
+    let request = Request::get(format!("{server}/v1/orders/{id}:watch")).body(Empty::new())?;
+    let response = sender.send_request(request).await?;
+    ensure!(response.status() == StatusCode::OK, "{}", response.status());
+    let mut body = response.into_body();
+    let first = body.frame().await.context("a stream without an answer")??;
+    let first = first.into_data().ok().context("no data")?;
+    let status = status_of(&first)?;
+    ensure!(status == "ORDER_STATUS_PENDING", "it begins with {status}");
+    Ok(body)
+}
+
+async fn read_to_the_end(mut body: Incoming) -> anyhow::Result<()> {
+    let mut last = String::new();
+    while let Some(frame) = body.frame().await {
+        if let Ok(line) = frame?.into_data() {
+            last = status_of(&line)?;
+        }
+    }
+    let is_end = ["ORDER_STATUS_CONFIRMED", "ORDER_STATUS_REJECTED"].contains(&last.as_str());
+    ensure!(is_end, "it ended with {last:?}");
+    Ok(())
+}
+
+fn status_of(line: &[u8]) -> anyhow::Result<String> {
+    let json: Json = serde_json::from_slice(line)?;
+    let status = json["status"].as_str().map(str::to_owned);
+    status.with_context(|| format!("no status in {json}"))
+}
