@@ -271,7 +271,9 @@ async fn begin(
 async fn read_to_the_end(mut body: Incoming) -> anyhow::Result<()> {
     let mut last = String::new();
     while let Some(frame) = body.frame().await {
-        if let Ok(line) = frame?.into_data() {
+        if let Ok(line) = frame?.into_data()
+            && !line.is_empty()
+        {
             last = status_of(&line)?;
         }
     }
