@@ -64,7 +64,7 @@ mod uri;
 
 pub use binding::Route;
 pub use builder::{BuildError, Builder};
-pub use openapi::ApiInfo;
+pub use openapi::{ApiInfo, RequestHeader};
 pub use problem::{FieldError, Problem};
 pub use status::StatusRule;
 pub use template::TemplateError;

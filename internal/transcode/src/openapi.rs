@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use prost_reflect::{FieldDescriptor, Kind, MessageDescriptor};
 use serde_json::{Map, Value as Json, json};
 
-use crate::binding::{Answer, Binding, BodyRule};
+use crate::binding::{Answer, Binding, BodyRule, Route};
 use crate::json as own_json;
 use crate::stream;
 use crate::template::{Segment, Span};
@@ -35,6 +35,21 @@ pub struct ApiInfo {
     pub version: String,
     /// What it is for, in Markdown.
     pub description: String,
+    /// Headers that requests may have.
+    pub headers: Vec<RequestHeader>,
+}
+
+/// A header of requests: what no proto tells.
+#[derive(Debug, Clone)]
+pub struct RequestHeader {
+    /// Its name.
+    pub name: &'static str,
+    /// What it is for.
+    pub description: &'static str,
+    /// What its value looks like (ECMA 262).
+    pub pattern: &'static str,
+    /// The routes that take it.
+    pub is_of: fn(&Route) -> bool,
 }
 
 impl Transcoder {
@@ -42,7 +57,10 @@ impl Transcoder {
     /// protos are its descriptions, as far as the pool has source info. The order is fixed.
     #[must_use]
     pub fn openapi(&self, info: &ApiInfo) -> Json {
-        let mut document = Document::default();
+        let mut document = Document {
+            headers: info.headers.clone(),
+            ..Document::default()
+        };
         for (binding, _) in &self.inner.routes {
             document.add(binding, self.inner.options.resume_field.as_deref());
         }
@@ -52,6 +70,7 @@ impl Transcoder {
 
 #[derive(Default)]
 struct Document {
+    headers: Vec<RequestHeader>,
     schemas: Schemas,
     /// By template, names of variables aside.
     paths: BTreeMap<String, Path>,
@@ -185,6 +204,18 @@ impl Document {
                 "schema": {"type": "string"},
             }));
         }
+        let headers = self.headers.iter();
+        parameters.extend(
+            headers
+                .filter(|header| (header.is_of)(&binding.route))
+                .map(|header| {
+                    json!({
+                        "name": header.name, "in": "header", "required": false,
+                        "description": header.description,
+                        "schema": {"type": "string", "pattern": header.pattern},
+                    })
+                }),
+        );
         parameters
     }
 

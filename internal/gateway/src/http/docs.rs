@@ -4,7 +4,7 @@ use axum::Router;
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use http::{HeaderValue, header};
-use palinode_transcode::{ApiInfo, Transcoder};
+use palinode_transcode::{ApiInfo, RequestHeader, Transcoder};
 
 /// In the addresses of its files: another version is another file.
 macro_rules! swagger_ui {
@@ -58,6 +58,14 @@ const POLICY: HeaderValue = HeaderValue::from_static(
      frame-ancestors 'none'",
 );
 
+/// The methods that keep an `Idempotency-Key` with what they did.
+const KEYED: [&str; 4] = [
+    "palinode.order.v1.OrderService.PlaceOrder",
+    "palinode.order.v1.OrderService.CancelOrder",
+    "palinode.inventory.v1.InventoryService.AdjustStock",
+    "palinode.payment.v1.PaymentService.CreditWallet",
+];
+
 /// The document of every route.
 fn document(transcoder: &Transcoder) -> String {
     let document = transcoder.openapi(&ApiInfo {
@@ -70,6 +78,22 @@ fn document(transcoder: &Transcoder) -> String {
             "may be repeated with the same `Idempotency-Key`.",
         )
         .to_owned(),
+        headers: vec![
+            RequestHeader {
+                name: "Idempotency-Key",
+                description: "Names the request: sent again with the same key and the same body, it is \
+                              done once, and answered with what became of it.",
+                pattern: "^[!-~]{1,128}$",
+                is_of: |route| KEYED.contains(&route.method.as_str()),
+            },
+            RequestHeader {
+                name: "Prefer",
+                description: "`wait=N`: the answer comes when the outcome is known, or after N seconds, \
+                              20 at the most.",
+                pattern: "^wait=[0-9]{1,4}$",
+                is_of: |route| route.method == "palinode.order.v1.OrderService.PlaceOrder",
+            },
+        ],
     });
     format!("{document:#}\n")
 }

@@ -1,4 +1,5 @@
-use palinode_transcode::{ApiInfo, Transcoder};
+use http::Method;
+use palinode_transcode::{ApiInfo, RequestHeader, Transcoder};
 use serde_json::{Value as Json, json};
 use tonic::transport::Channel;
 
@@ -12,6 +13,12 @@ fn document() -> Json {
         title: "Shop".to_owned(),
         version: "1".to_owned(),
         description: "Sells.".to_owned(),
+        headers: vec![RequestHeader {
+            name: "Idempotency-Key",
+            description: "Names the request.",
+            pattern: "^[!-~]{1,128}$",
+            is_of: |route| route.verb == Method::POST,
+        }],
     })
 }
 
@@ -83,7 +90,7 @@ async fn a_parameter_is_what_a_query_may_have() {
         "{names:?}"
     );
     let cancel = &document["paths"]["/v1/orders/{id}:cancel"]["post"];
-    assert_eq!(parameters(cancel), ["path id"]);
+    assert_eq!(parameters(cancel), ["path id", "header Idempotency-Key"]);
     let body = &cancel["requestBody"]["content"]["application/json"]["schema"];
     assert_eq!(body["properties"], json!({"why": {"type": "string"}}));
     let watch = &document["paths"]["/v1/orders/{id}:watch"]["get"];
