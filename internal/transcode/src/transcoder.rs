@@ -284,23 +284,14 @@ impl Call<'_> {
         message: DynamicMessage,
         metadata: MetadataMap,
     ) -> Result<tonic::Response<DynamicMessage>, Status> {
-        let mut request = tonic::Request::new(message);
-        *request.metadata_mut() = metadata;
-        request.set_timeout(self.deadline.saturating_duration_since(Instant::now()));
-        let mut client = tonic::client::Grpc::new(self.backend.clone());
-        let codec = DynamicCodec {
-            output: self.binding.output.clone(),
-        };
-        let answer = async {
+        let limit = self.deadline.saturating_duration_since(Instant::now());
+        let (mut client, request, codec) = self.call(message, metadata, limit);
+        let path = self.binding.grpc_path.clone();
+        self.in_time(async move {
             client.ready().await?;
-            client
-                .unary(request, self.binding.grpc_path.clone(), codec)
-                .await
-        };
-        match timeout_at(self.deadline, answer).await {
-            Ok(answer) => answer,
-            Err(_) => Err(out_of_time()),
-        }
+            client.unary(request, path, codec).await
+        })
+        .await
     }
 
     async fn ask_for_stream(
@@ -308,19 +299,41 @@ impl Call<'_> {
         message: DynamicMessage,
         metadata: MetadataMap,
     ) -> Result<tonic::Response<Streaming<DynamicMessage>>, Status> {
+        let limit = self.options.stream_limit;
+        let (mut client, request, codec) = self.call(message, metadata, limit);
+        let path = self.binding.grpc_path.clone();
+        self.in_time(async move {
+            client.ready().await?;
+            client.server_streaming(request, path, codec).await
+        })
+        .await
+    }
+
+    /// What a gRPC call is made with; `limit` is what the service is given.
+    fn call(
+        &self,
+        message: DynamicMessage,
+        metadata: MetadataMap,
+        limit: Duration,
+    ) -> (
+        tonic::client::Grpc<Backend>,
+        tonic::Request<DynamicMessage>,
+        DynamicCodec,
+    ) {
         let mut request = tonic::Request::new(message);
         *request.metadata_mut() = metadata;
-        request.set_timeout(self.options.stream_limit);
-        let mut client = tonic::client::Grpc::new(self.backend.clone());
+        request.set_timeout(limit);
         let codec = DynamicCodec {
             output: self.binding.output.clone(),
         };
-        let answer = async {
-            client.ready().await?;
-            client
-                .server_streaming(request, self.binding.grpc_path.clone(), codec)
-                .await
-        };
+        let client = tonic::client::Grpc::new(self.backend.clone());
+        (client, request, codec)
+    }
+
+    async fn in_time<T>(
+        &self,
+        answer: impl Future<Output = Result<T, Status>>,
+    ) -> Result<T, Status> {
         match timeout_at(self.deadline, answer).await {
             Ok(answer) => answer,
             Err(_) => Err(out_of_time()),
