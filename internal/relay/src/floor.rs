@@ -49,9 +49,11 @@ impl Mark {
     /// The last number that was drawn, and then, in another statement, who writes: whoever has drawn
     /// a smaller one had the lock before, and is among them or has ended.
     async fn here(conn: &mut PgConnection) -> Result<Self, Error> {
+        // who may write the outbox need not have a right to its sequence: then nothing is known
         let id = sqlx::query_scalar!(
-            r#"SELECT coalesce(pg_sequence_last_value(
-                        pg_get_serial_sequence('outbox', 'id')::regclass), 0) AS "id!""#
+            r#"SELECT CASE WHEN has_sequence_privilege(of.id, 'SELECT, USAGE')
+                           THEN coalesce(pg_sequence_last_value(of.id), 0) ELSE 0 END AS "id!"
+                 FROM (SELECT pg_get_serial_sequence('outbox', 'id')::regclass AS id) AS of"#
         );
         let id = id.fetch_one(&mut *conn).await?;
         let writers = sqlx::query_file_scalar!("src/sql/floor_writers.sql");
@@ -234,6 +236,28 @@ mod tests {
             (world.raised().await == last + 1).then_some(())
         })
         .await;
+    }
+
+    /// Who writes the outbox needs no right to the sequence of its identity.
+    #[tokio::test]
+    async fn without_a_right_to_the_sequence_it_stays_where_it_is() {
+        let mut world = World::new().await;
+        sqlx::raw_sql("CREATE ROLE floor_reader; GRANT SELECT ON outbox TO floor_reader")
+            .execute(world.db.pool())
+            .await
+            .unwrap();
+        let become_it = async |conn: &mut PgConnection| {
+            sqlx::raw_sql("SET ROLE floor_reader").execute(conn).await?;
+            Ok(())
+        };
+        world.own.run(become_it).await.unwrap();
+        let last = world.write().await;
+        world.delete(1..=last).await;
+        assert_eq!(world.raised().await, 1);
+        sqlx::raw_sql("DROP OWNED BY floor_reader; DROP ROLE floor_reader")
+            .execute(world.db.pool())
+            .await
+            .unwrap();
     }
 
     #[tokio::test]
