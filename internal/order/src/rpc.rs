@@ -126,7 +126,7 @@ async fn step(
     Some((Ok(answer), !order.status.is_settled()))
 }
 
-/// Names the state of an order: each change is later than the one before.
+/// Names the state of an order by its last change.
 fn resume_token(order: &Order) -> String {
     order.updated_at.timestamp_micros().to_string()
 }
