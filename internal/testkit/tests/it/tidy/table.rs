@@ -2,7 +2,8 @@
 
 /// Which crates of ours each crate may name, by folder below `internal/`. Each may name the
 /// [`KERNEL`] besides, unless it is in [`ALONE`].
-pub(crate) const PLATFORM: [(&str, &[&str]); 10] = [
+pub(crate) const PLATFORM: [(&str, &[&str]); 11] = [
+    ("auth", &["pb"]),
     ("db", &["telemetry"]),
     ("messaging", &["telemetry"]),
     ("outbox", &["db", "messaging", "telemetry"]),
@@ -12,11 +13,20 @@ pub(crate) const PLATFORM: [(&str, &[&str]); 10] = [
     ),
     ("pb", &[]),
     ("relay", &["db", "messaging", "outbox", "telemetry"]),
-    ("rpc", &["pb", "telemetry"]),
+    ("rpc", &["auth", "pb", "telemetry"]),
     // The one harness: it hosts loops and relays, and keeps their health.
     (
         "service",
-        &["db", "messaging", "outbox", "relay", "rpc", "telemetry"],
+        &[
+            "auth",
+            "db",
+            "messaging",
+            "outbox",
+            "pb",
+            "relay",
+            "rpc",
+            "telemetry",
+        ],
     ),
     ("telemetry", &[]),
     ("transcode", &[]),
