@@ -2,6 +2,7 @@
 CREATE TABLE shipment (
   id          uuid        PRIMARY KEY,
   order_id    uuid        NOT NULL UNIQUE,
+  user_id     text        NOT NULL,
   saga_id     uuid        NOT NULL,
   state       text        NOT NULL CHECK (state IN ('arranged', 'dispatched', 'recalled')),
   recalled_by uuid,
@@ -21,6 +22,7 @@ CREATE TABLE shipment (
 COMMENT ON TABLE  shipment IS 'A parcel that a carrier was booked for';
 COMMENT ON COLUMN shipment.id IS 'UUIDv7; key of its events';
 COMMENT ON COLUMN shipment.order_id IS 'The order it belongs to: one shipment each';
+COMMENT ON COLUMN shipment.user_id IS 'Whose order it is: he may see it';
 COMMENT ON COLUMN shipment.saga_id IS 'The saga that arranged it';
 COMMENT ON COLUMN shipment.state IS 'arranged: booked; then dispatched (handed over) or recalled (called back before that)';
 COMMENT ON COLUMN shipment.recalled_by IS 'The saga that called it back';

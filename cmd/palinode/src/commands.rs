@@ -11,7 +11,7 @@ use palinode_lab::sagas::bulk::{self, Consent};
 use palinode_lab::sagas::{Format, Question, cases};
 use palinode_lab::{
     Gateway, GatewayPort, KafkaChoice, Tracing, atlas, conformance, dev, local, plans, sagas,
-    samples, server_of,
+    samples, server_of, session,
 };
 use palinode_messaging::{BrokerKind, Kafka};
 use palinode_telemetry::{LogFormat, init_logs};
@@ -42,6 +42,8 @@ async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Stack(line) => Box::pin(stack(line)).await?,
         Command::Migrate(line) => migrate(line).await?,
         Command::Demo(line) => return Box::pin(demo(line)).await,
+        Command::SignIn(line) => line.run().await?,
+        Command::SignOut(line) => line.run().await?,
         Command::Saga(line) => return saga(line).await,
         Command::Outbox(line) => return Box::pin(line.run()).await,
         Command::Plan(line) => return plan(&line),
@@ -255,7 +257,7 @@ async fn saga(line: Saga) -> anyhow::Result<ExitCode> {
         Saga::History { saga, at } => (Question::History(saga), at),
         Saga::Act(verb) => return act(&verb).await.map(|()| ExitCode::SUCCESS),
         Saga::Bulk(line) => {
-            let (gateway, format) = asked(&line.at)?;
+            let (gateway, format) = asked(&line.at).await?;
             let consent = Consent::of(line.yes);
             let mut out = std::io::stdout().lock();
             let done = bulk::bulk(&gateway, &line.request(), consent, format, &mut out).await?;
@@ -271,7 +273,7 @@ async fn saga(line: Saga) -> anyhow::Result<ExitCode> {
             ));
         }
     };
-    let (gateway, format) = asked(&at)?;
+    let (gateway, format) = asked(&at).await?;
     sagas::answer(&gateway, &question, format, &mut std::io::stdout().lock()).await?;
     Ok(ExitCode::SUCCESS)
 }
@@ -283,7 +285,7 @@ async fn start(line: Start) -> anyhow::Result<ExitCode> {
         "a new saga runs the version of its plan that is current: say {}, without a version",
         plan.name()
     );
-    let (gateway, format) = asked(&line.at)?;
+    let (gateway, format) = asked(&line.at).await?;
     let start = sagas::Start {
         plan: plan.name().to_owned(),
         message: plan.input().to_owned(),
@@ -307,24 +309,23 @@ async fn bulks(line: Bulks) -> anyhow::Result<ExitCode> {
         Some(BulksCommand::Run(line)) => (bulk::Question::Run(line.bulk), line.at),
         Some(BulksCommand::Stop(line)) => (bulk::Question::Stop(line.bulk), line.at),
     };
-    let (gateway, format) = asked(&at)?;
+    let (gateway, format) = asked(&at).await?;
     let mut out = std::io::stdout().lock();
     let done = bulk::answer(&gateway, &question, format, &mut out).await?;
     Ok(code(done))
 }
 
 async fn ask_about_cases((question, at): (cases::Question, At)) -> anyhow::Result<ExitCode> {
-    let (gateway, format) = asked(&at)?;
+    let (gateway, format) = asked(&at).await?;
     cases::answer(&gateway, &question, format, &mut std::io::stdout().lock()).await?;
     Ok(ExitCode::SUCCESS)
 }
 
 async fn act(verb: &Verb) -> anyhow::Result<()> {
     let (act, verb, body) = verb.parts();
-    let (gateway, format) = asked(&act.at)?;
+    let (gateway, format) = asked(&act.at).await?;
     let mut request = json!({
         "reason": act.reason,
-        "principal": act.principal,
         "preview": act.preview,
         "expectedVersion": act.version.unwrap_or_default().to_string(),
     });
@@ -339,7 +340,8 @@ async fn act(verb: &Verb) -> anyhow::Result<()> {
     .await
 }
 
-fn asked(at: &At) -> anyhow::Result<(Gateway, Format)> {
+async fn asked(at: &At) -> anyhow::Result<(Gateway, Format)> {
     let format = if at.json { Format::Json } else { Format::Table };
-    Ok((Gateway::at(&at.server)?, format))
+    let gateway = session::gateway(&at.server, at.token.as_deref()).await?;
+    Ok((gateway, format))
 }

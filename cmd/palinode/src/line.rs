@@ -8,10 +8,12 @@ use palinode_service::{Config, Part, PlanVersion};
 mod bench;
 mod outbox;
 mod saga;
+mod session;
 
 pub(crate) use bench::Bench;
 pub(crate) use outbox::Outbox;
 pub(crate) use saga::{At, Bulks, BulksCommand, Saga, Start, Verb};
+pub(crate) use session::{SignIn, SignOut};
 
 /// Palinode: orders as sagas that can take back what they have done.
 #[derive(Debug, Parser)]
@@ -33,6 +35,10 @@ pub(crate) enum Command {
     Migrate(Migrate),
     /// Place a stream of orders, some of which must fail, and check what became of them
     Demo(Demo),
+    /// Open a session at a gateway, for the commands that ask it
+    SignIn(SignIn),
+    /// End the session at a gateway
+    SignOut(SignOut),
     /// Look at sagas, and act on them
     #[command(subcommand)]
     Saga(Saga),

@@ -142,6 +142,47 @@ mod tests {
         }
     }
 
+    /// Where the table stands for readers; `WRITE_DOCS=1` writes it anew.
+    const DOCUMENT: &str = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../docs/reference/access.md"
+    );
+
+    fn words(access: &Access) -> String {
+        if access.anyone {
+            return "everybody".to_owned();
+        }
+        let owner = access.owner.then_some("users, upon what is their own");
+        let roles = access.roles.iter().map(|role| role.as_str());
+        owner
+            .into_iter()
+            .chain(roles)
+            .collect::<Vec<_>>()
+            .join("; ")
+    }
+
+    #[test]
+    fn the_table_in_the_documents_is_that_of_the_protos() {
+        let rules = Rules::of(&palinode_pb::DESCRIPTORS).unwrap();
+        let mut text = "# Who may call what\n\n\
+            Written by a test from the protos (`WRITE_DOCS=1 cargo test -p palinode-auth access`); do not edit.\n\n\
+            A role is upon everything, whoever it belongs to; no role contains another. A method without a rule \
+            keeps every service from starting.\n\n\
+            | method | who |\n|---|---|\n"
+            .to_owned();
+        for (path, access) in rules.iter() {
+            text.push_str(&format!("| `{}` | {} |\n", &path[1..], words(access)));
+        }
+        if std::env::var_os("WRITE_DOCS").is_some() {
+            std::fs::write(DOCUMENT, &text).unwrap();
+        }
+        assert_eq!(
+            std::fs::read_to_string(DOCUMENT).unwrap_or_default(),
+            text,
+            "the rules have changed: run `WRITE_DOCS=1 cargo test -p palinode-auth access`"
+        );
+    }
+
     #[test]
     fn who_is_let_in_sees_his_own_or_everything() {
         let check = |access: &Access, roles: &[Role], expect: Result<bool, Denied>| {

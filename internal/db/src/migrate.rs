@@ -52,6 +52,8 @@ areas! {
     Shipping = "../../migrations/shipping",
     /// The simulated external card processor.
     CardProcessor = "../../migrations/cardprocessor",
+    /// Accounts, sessions and signing keys.
+    Identity = "../../migrations/identity",
 }
 
 impl Area {

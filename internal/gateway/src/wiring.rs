@@ -36,6 +36,10 @@ fn transcoder(peers: &Peers) -> Result<Transcoder, BuildError> {
     Transcoder::builder(palinode_pb::DESCRIPTORS.clone())
         .service("palinode.order.v1.OrderService", channel(&peers.order))
         .service(
+            "palinode.identity.v1.IdentityService",
+            channel(&peers.identity),
+        )
+        .service(
             "palinode.inventory.v1.InventoryService",
             channel(&peers.inventory),
         )

@@ -8,6 +8,7 @@ use palinode_participant::{Handler, Participant};
 use palinode_pb::inventory::v1::inventory_service_server::{
     InventoryService, InventoryServiceServer,
 };
+use palinode_rpc::Door;
 use palinode_service::Context;
 use palinode_telemetry::Tracer;
 use palinode_values::Clock;
@@ -51,7 +52,7 @@ pub async fn build(context: Context) -> anyhow::Result<()> {
         Ok(())
     });
     let server = context
-        .grpc()
+        .grpc(Door::Guarded(context.guard()?))
         .add_service(InventoryServiceServer::new(rpc(db)));
     context.serve_grpc(server);
     Ok(())

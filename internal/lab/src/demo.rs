@@ -94,7 +94,7 @@ pub async fn run(options: &DemoOptions) -> anyhow::Result<Report> {
 }
 
 async fn on_server(options: &DemoOptions, server: &str) -> anyhow::Result<Report> {
-    let gateway = Gateway::at(server)?;
+    let gateway = Gateway::of_dev(server)?;
     let run = run_id();
     fill(&gateway, &run, options.orders).await?;
     let crowd = crowd(options, gateway.clone(), run);
@@ -119,6 +119,7 @@ async fn fill(gateway: &Gateway, run: &str, orders: u32) -> anyhow::Result<()> {
     let credit = async |user: &str, units: u32, nanos: u32, key: &str| {
         let body = json!({"amount":
             {"currencyCode": "EUR", "units": units.to_string(), "nanos": nanos}});
+        let user = gateway.user(user).pass().await?.user;
         let path = format!("/v1/wallets/{user}:credit");
         let answer = gateway.post(&path, &body, Some(key)).await?;
         answer
@@ -181,7 +182,11 @@ async fn on_backing(options: &DemoOptions, backing: &Backing) -> anyhow::Result<
                 plans: Vec::new(),
             })
             .await?;
-            let crowd = crowd(options, Gateway::at(&stack.url())?, run_id());
+            let crowd = crowd(
+                options,
+                Gateway::of_stack(&stack.url(), server).await?,
+                run_id(),
+            );
             let stopping = stack.stopping();
             let judged = async {
                 let tally = orders(options, &crowd, &mut eyes, None).await?;
@@ -197,7 +202,11 @@ async fn on_backing(options: &DemoOptions, backing: &Backing) -> anyhow::Result<
         }
         Mode::Chaos { program } => {
             let fleet = Fleet::start(chaos::fleet_of(program, backing)?).await?;
-            let crowd = crowd(options, Gateway::at(&fleet.url())?, run_id());
+            let crowd = crowd(
+                options,
+                Gateway::of_stack(&fleet.url(), server).await?,
+                run_id(),
+            );
             let tally = orders(options, &crowd, &mut eyes, Some(&fleet)).await;
             if tally.is_err() {
                 fleet.keep_logs();

@@ -116,15 +116,20 @@ pub(crate) fn write_try(out: &mut impl Write, url: &str) -> io::Result<()> {
     // as it was called, because it need not be on the path
     let program = std::env::args().next();
     let program = program.as_deref().unwrap_or("palinode");
+    let (buyer, operator) = ("alice", "operator");
+    let (password, operators) = (seed::password(buyer), seed::password(operator));
     writeln!(
         out,
-        r#"  curl -s {url}/v1/orders -H 'content-type: application/json' -H "idempotency-key: $(date +%s)" -d '{{
-    "userId": "alice",
+        r#"  TOKEN=$(curl -s {url}/v1/sessions -H 'content-type: application/json' \
+    -d '{{"login": "{buyer}", "password": "{password}"}}' | sed 's/.*"accessToken":"\([^"]*\)".*/\1/')
+  curl -s {url}/v1/orders -H "authorization: Bearer $TOKEN" -H 'content-type: application/json' \
+    -H "idempotency-key: $(date +%s)" -H 'prefer: wait=10' -d '{{
     "lines": [{{"sku": "mug-blue", "quantity": 2}}],
     "address": {{"name": "Alice", "street": "Hauptstr. 1", "postalCode": "10115", "city": "Berlin", "country": "DE"}},
     "paymentMethod": {{"wallet": {{}}}}
   }}'
-  curl -s '{url}/v1/orders?userId=alice'
+  curl -s {url}/v1/orders -H "authorization: Bearer $TOKEN"
+  echo {operators} | {program} sign-in {operator} --server {url}
   {program} saga list --server {url}"#
     )
 }

@@ -20,6 +20,7 @@ use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
 use crate::gateway::Gateway;
+use crate::stack::random_secret;
 
 const READY_LIMIT: Duration = Duration::from_secs(90);
 const LISTEN_LIMIT: Duration = Duration::from_secs(30);
@@ -324,7 +325,8 @@ fn variables(
         ("PALINODE_TOPIC_PREFIX", options.kafka.prefix.clone()),
         ("PALINODE_RELAY", "none".to_owned()),
         ("PALINODE_LOG", options.log.clone()),
-        // eight pools on one server
+        ("PALINODE_SERVICE_SECRET", random_secret()),
+        // nine pools on one server
         ("PALINODE_DATABASE_CONNECTIONS", "8".to_owned()),
     ]);
     if let Some(endpoint) = &options.otlp_endpoint {
@@ -337,6 +339,7 @@ fn variables(
         ("PALINODE_SHIPPING", "shipping"),
         ("PALINODE_ORCHESTRATOR", "orchestrator"),
         ("PALINODE_CARDPROCESSOR", "cardprocessor"),
+        ("PALINODE_IDENTITY", "identity"),
     ] {
         variables.insert(variable, addresses[name].to_string());
     }

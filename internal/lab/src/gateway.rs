@@ -1,13 +1,16 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use bytes::Bytes;
-use http::{Method, Request, StatusCode, Uri, header};
+use http::{HeaderValue, Method, Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde_json::Value as Json;
+
+use crate::passes::{Pass, Passes, Who};
 
 /// Above the gateway's own limit for a call.
 const ANSWER_LIMIT: Duration = Duration::from_secs(15);
@@ -18,6 +21,15 @@ const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
 pub struct Gateway {
     server: String,
     client: Client<HttpConnector, Full<Bytes>>,
+    shows: Shows,
+}
+
+/// What calls show of who makes them.
+#[derive(Debug, Clone)]
+enum Shows {
+    Nothing,
+    Token(HeaderValue),
+    Pass(Arc<Passes>, Who),
 }
 
 /// An answer, whatever its status.
@@ -55,6 +67,9 @@ impl Answer {
                 words.push_str(&format!("; {wrong}"));
             }
         }
+        if self.status == StatusCode::UNAUTHORIZED {
+            words.push_str("; `palinode sign-in` opens a session");
+        }
         anyhow::bail!("{}: {words}", self.status)
     }
 }
@@ -74,7 +89,87 @@ impl Gateway {
         Ok(Self {
             server: server.to_owned(),
             client: Client::builder(TokioExecutor::new()).build_http(),
+            shows: Shows::Nothing,
         })
+    }
+
+    /// The same for an administrator, who becomes somebody else by [`Gateway::user`].
+    #[must_use]
+    pub fn with(self, passes: Passes) -> Self {
+        self.with_shared(Arc::new(passes))
+    }
+
+    /// The same, of passes that others use too.
+    #[must_use]
+    pub fn with_shared(self, passes: Arc<Passes>) -> Self {
+        let shows = Shows::Pass(passes, Who::admin());
+        Self { shows, ..self }
+    }
+
+    /// The gateway of a stack whose databases are at hand.
+    ///
+    /// # Errors
+    /// It is no address, or the database does not answer.
+    pub async fn of_stack(url: &str, database_url: &str) -> anyhow::Result<Self> {
+        Ok(Self::at(url)?.with(Passes::minted(database_url).await?))
+    }
+
+    /// The gateway of a `palinode dev` or `palinode stack`, whose accounts are known.
+    ///
+    /// # Errors
+    /// It is no address.
+    pub fn of_dev(url: &str) -> anyhow::Result<Self> {
+        let nobody = Self::at(url)?;
+        Ok(nobody.clone().with(Passes::of_accounts(nobody)))
+    }
+
+    /// The same, showing this token.
+    ///
+    /// # Errors
+    /// It is no token.
+    pub fn with_token(self, token: &str) -> anyhow::Result<Self> {
+        let header = HeaderValue::from_str(&format!("Bearer {token}"));
+        let mut header = header.context("the token has characters that no token has")?;
+        header.set_sensitive(true);
+        let shows = Shows::Token(header);
+        Ok(Self { shows, ..self })
+    }
+
+    /// The same for a customer of that name; without passes, the same.
+    #[must_use]
+    pub fn user(&self, name: &str) -> Self {
+        let mut user = self.clone();
+        if let Shows::Pass(_, who) = &mut user.shows {
+            *who = Who::customer(name);
+        }
+        user
+    }
+
+    /// What its calls show.
+    ///
+    /// # Errors
+    /// There are no passes, or nobody can sign in.
+    pub async fn pass(&self) -> anyhow::Result<Pass> {
+        match &self.shows {
+            Shows::Pass(passes, who) => passes.of(who).await,
+            Shows::Nothing | Shows::Token(_) => anyhow::bail!("this gateway gives no passes"),
+        }
+    }
+
+    /// Places an order for the customer whose name stands in its `userId`.
+    ///
+    /// # Errors
+    /// No answer.
+    pub async fn order(&self, order: &Json, key: Option<&str>) -> anyhow::Result<Answer> {
+        let mut order = order.clone();
+        let user = order
+            .as_object_mut()
+            .and_then(|order| order.remove("userId"));
+        let customer = match user.as_ref().and_then(Json::as_str) {
+            Some(user) => self.user(user),
+            None => self.clone(),
+        };
+        customer.post("/v1/orders", &order, key).await
     }
 
     /// Its address.
@@ -117,6 +212,15 @@ impl Gateway {
             .header(header::CONTENT_TYPE, "application/json");
         if let Some(key) = key {
             request = request.header("idempotency-key", key);
+        }
+        match &self.shows {
+            Shows::Nothing => {}
+            Shows::Token(header) => request = request.header(header::AUTHORIZATION, header),
+            // boxed: it may sign in through a gateway itself
+            Shows::Pass(passes, who) => {
+                let pass = Box::pin(passes.of(who)).await?;
+                request = request.header(header::AUTHORIZATION, pass.header);
+            }
         }
         let request = request.body(Full::new(body))?;
         let answer = async {

@@ -5,7 +5,7 @@
 //! that must hold does.
 //! Rooms: `backing` (PostgreSQL and Kafka), `prepare` (databases, topics), `seed` (the demo
 //! catalogue), `stack` (all services in this process), `fleet` (each in a process of its own),
-//! `dev` and `local` (what the tool runs), `gateway` (a client), `invariants`, `demo/`; `sagas` and
+//! `dev` and `local` (what the tool runs), `gateway` (a client), `passes` (its tokens), `session` (of the person at the tool), `invariants`, `demo/`; `sagas` and
 //! `outbox` (what operators ask and do); `plans`, `samples` and `atlas` (what can become of a plan).
 //! Invariants: what is started here ends with its owner; only throw-away databases get triggers.
 //! Not here: command lines (`cmd/palinode`), launchers of servers (`testkit`).
@@ -21,11 +21,13 @@ mod gateway;
 pub mod invariants;
 pub mod local;
 pub mod outbox;
+pub mod passes;
 pub mod plans;
 mod prepare;
 pub mod sagas;
 pub mod samples;
 pub mod seed;
+pub mod session;
 mod signals;
 mod stack;
 

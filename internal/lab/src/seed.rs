@@ -1,7 +1,9 @@
 //! The demo catalogue: what can be ordered, how much there is of it, and who has money.
 
 use anyhow::Context;
+use palinode_auth::Role;
 use palinode_db::Area;
+use palinode_identity::Seed;
 use palinode_order::Offer;
 use palinode_values::{Currency, Money};
 
@@ -69,12 +71,30 @@ pub fn wallets() -> Vec<(String, i64)> {
         .collect()
 }
 
-/// Puts the catalogue in, once: repeated, it adds neither stock nor money.
+/// Who can sign in, and what they are trusted with beside being customers.
+pub const USERS: [(&str, &[Role]); 5] = [
+    ("alice", &[]),
+    (POOR, &[]),
+    ("staff", &[Role::Staff]),
+    ("operator", &[Role::Operator]),
+    ("admin", &[Role::Admin]),
+];
+
+/// The password of a user who is seeded. Everybody knows it: a stack that others reach has none of them.
+#[must_use]
+pub fn password(user: &str) -> String {
+    format!("{user}-likes-tea")
+}
+
+/// Puts the catalogue and the users in, once: repeated, it adds neither stock nor money.
 ///
 /// # Errors
 /// A database does not answer.
 pub async fn seed(server: &str) -> anyhow::Result<()> {
-    tokio::try_join!(offers(server), stock(server), money(server))?;
+    // four tasks at once are large, and so would be whatever waits for them
+    let all =
+        async { tokio::try_join!(offers(server), stock(server), money(server), users(server)) };
+    Box::pin(all).await?;
     Ok(())
 }
 
@@ -119,6 +139,27 @@ async fn money(server: &str) -> anyhow::Result<()> {
     palinode_payment::seed(&db, &wallets)
         .await
         .context("seeding wallets")?;
+    db.close().await;
+    Ok(())
+}
+
+async fn users(server: &str) -> anyhow::Result<()> {
+    let users = USERS
+        .iter()
+        .map(|(user, roles)| {
+            Ok(Seed {
+                id: user.parse()?,
+                user_name: (*user).to_owned(),
+                email: format!("{user}@example.org"),
+                password: password(user),
+                roles: roles.to_vec(),
+            })
+        })
+        .collect::<anyhow::Result<Vec<_>>>()?;
+    let db = connect(server, Area::Identity).await?;
+    palinode_identity::seed(&db, &users)
+        .await
+        .context("seeding users")?;
     db.close().await;
     Ok(())
 }

@@ -83,6 +83,7 @@ pub fn part(name: &str) -> Option<Part> {
         "shipping" => Part::new(name, palinode_shipping::build),
         "orchestrator" => Part::new(name, palinode_orchestrator::build),
         "cardprocessor" => Part::new(name, palinode_cardprocessor::build),
+        "identity" => Part::new(name, palinode_identity::build),
         "gateway" => Part::new(name, palinode_gateway::build),
         "relay" => Part::new(name, build_relay),
         _ => None,
@@ -210,11 +211,21 @@ fn config_of(options: &StackOptions) -> anyhow::Result<Config> {
     config.kafka.clone_from(&options.kafka.bootstrap);
     config.topic_prefix.clone_from(&options.kafka.prefix);
     config.plans.clone_from(&options.plans);
+    config.service_secret = Some(random_secret().into());
     config.broker = match options.kafka.broker {
         BrokerKind::Real => palinode_service::Broker::Real,
         BrokerKind::InProcess => palinode_service::Broker::InProcess,
     };
     Ok(config)
+}
+
+/// What the services of one stack have in common, and no other stack.
+pub(crate) fn random_secret() -> String {
+    format!(
+        "{:032x}{:032x}",
+        rand::random::<u128>(),
+        rand::random::<u128>()
+    )
 }
 
 fn tracer_of(tracing: &Tracing, service: &str) -> anyhow::Result<Tracer> {

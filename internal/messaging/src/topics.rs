@@ -39,6 +39,7 @@ pub const TOPICS: &[TopicSpec] = &[
     spec(9, "payment.events"),
     spec(10, "shipping.commands"),
     spec(11, "shipping.events"),
+    spec(12, "identity.events"),
 ];
 
 impl Topic {

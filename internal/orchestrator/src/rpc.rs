@@ -18,9 +18,9 @@ use palinode_pb::saga::v1::{
     ListSagasRequest, ListSagasResponse, RunBulkRequest, RunBulkResponse, SetBreakerRequest,
     SetBreakerResponse, StopBulkRequest, StopBulkResponse,
 };
-use palinode_rpc::{Violations, created, status};
+use palinode_rpc::{Violations, caller, created, status};
 use palinode_saga::DbTime;
-use palinode_values::{Coded, ErrorCode, SagaId};
+use palinode_values::{Coded, ErrorCode, SagaId, UserId};
 use tonic::{Request, Response, Status};
 
 use crate::convert;
@@ -178,10 +178,14 @@ impl Sagas {
         Ok(GetSagaResponse { saga: Some(saga) })
     }
 
-    async fn act(&self, request: ActOnSagaRequest) -> Result<ActOnSagaResponse, ActError> {
+    async fn act(
+        &self,
+        request: ActOnSagaRequest,
+        principal: &UserId,
+    ) -> Result<ActOnSagaResponse, ActError> {
         let id = request.saga_id.parse::<SagaId>();
         let id = id.map_err(|e| Violations::of("saga_id", "NOT_A_UUID", e.rule.to_owned()))?;
-        let wanted = convert::wanted(request)?;
+        let wanted = convert::wanted(request, principal)?;
         let acted = act(&self.engine, id, &wanted).await?;
         let plan = &acted.plan.plan;
         let (plan_before, before) = &acted.before;
@@ -245,7 +249,8 @@ impl SagaService for Sagas {
         &self,
         request: Request<CreateBulkRequest>,
     ) -> Result<Response<CreateBulkResponse>, Status> {
-        let bulk = self.prepare(request.into_inner()).await;
+        let caller = caller(&request)?;
+        let bulk = self.prepare(request.into_inner(), caller.user()).await;
         let bulk = bulk.map_err(|e| status(&e))?;
         let location = format!("/v1/bulks/{}", bulk.bulk_id);
         Ok(created(CreateBulkResponse { bulk: Some(bulk) }, &location))
@@ -302,7 +307,8 @@ impl SagaService for Sagas {
         &self,
         request: Request<AcknowledgeSagaRequest>,
     ) -> Result<Response<AcknowledgeSagaResponse>, Status> {
-        self.acknowledge(request.into_inner())
+        let caller = caller(&request)?;
+        self.acknowledge(request.into_inner(), caller.user())
             .await
             .map(Response::new)
             .map_err(|e| status(&e))
@@ -322,7 +328,8 @@ impl SagaService for Sagas {
         &self,
         request: Request<SetBreakerRequest>,
     ) -> Result<Response<SetBreakerResponse>, Status> {
-        self.set(request.into_inner())
+        let caller = caller(&request)?;
+        self.set(request.into_inner(), caller.user())
             .await
             .map(Response::new)
             .map_err(|e| status(&e))
@@ -332,7 +339,8 @@ impl SagaService for Sagas {
         &self,
         request: Request<ActOnSagaRequest>,
     ) -> Result<Response<ActOnSagaResponse>, Status> {
-        self.act(request.into_inner())
+        let caller = caller(&request)?;
+        self.act(request.into_inner(), caller.user())
             .await
             .map(Response::new)
             .map_err(|e| status(&e))

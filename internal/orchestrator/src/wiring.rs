@@ -5,6 +5,7 @@ use palinode_messaging::Topic;
 use palinode_outbox::Doorbell;
 use palinode_pb::saga::v1::saga_service_server::SagaServiceServer;
 use palinode_pb::saga::v1::starter_service_server::StarterServiceServer;
+use palinode_rpc::Door;
 use palinode_service::Context;
 
 use crate::plans;
@@ -73,7 +74,7 @@ pub async fn build(context: Context) -> anyhow::Result<()> {
     });
     context.spawn_relay()?;
     let server = context
-        .grpc()
+        .grpc(Door::Guarded(context.guard()?))
         .add_service(StarterServiceServer::new(Starters {
             engine: engine.clone(),
         }))

@@ -4,6 +4,7 @@
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use palinode_auth::Caller;
 use palinode_db::Area;
 use palinode_order::Offer;
 use palinode_outbox::Doorbell;
@@ -13,10 +14,10 @@ use palinode_pb::order::v1::order_service_server::OrderService;
 use palinode_pb::payment::v1::PaymentMethod;
 use palinode_pb::payment::v1::payment_method::{Method, Wallet};
 use palinode_pb::shipping::v1::Address;
+use palinode_rpc::call_of;
 use palinode_telemetry::Tracer;
 use palinode_testkit::database::TestDatabase;
 use palinode_values::{Clock, Currency, Money};
-use tonic::Request;
 
 #[path = "../../participant/examples/measure/spent.rs"]
 mod spent;
@@ -72,8 +73,9 @@ async fn place(orders: &impl OrderService, calls: usize, count: usize, placed: &
                 sku: format!("sku-{}", sku % 20),
                 quantity: 1,
             };
-            let mut request = Request::new(PlaceOrderRequest {
-                user_id: format!("user-{}", number % 100),
+            let user = format!("user-{}", number % 100);
+            let caller = Caller::customer(user.parse().expect("an id"));
+            let message = PlaceOrderRequest {
                 lines: vec![line(number), line(number + 7)],
                 address: Some(Address {
                     name: "Ada".to_owned(),
@@ -85,7 +87,8 @@ async fn place(orders: &impl OrderService, calls: usize, count: usize, placed: &
                 payment_method: Some(PaymentMethod {
                     method: Some(Method::Wallet(Wallet {})),
                 }),
-            });
+            };
+            let mut request = call_of(caller, message);
             let key = format!("key-{number}").parse().expect("ASCII");
             request.metadata_mut().insert("idempotency-key", key);
             orders.place_order(request).await.expect("it is placed");

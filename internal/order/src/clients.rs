@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use palinode_pb::saga::v1::starter_service_client::StarterServiceClient;
 use palinode_pb::saga::v1::{FindSagasRequest, SagaState};
-use palinode_rpc::Channel;
+use palinode_rpc::{Channel, Credentials};
 use palinode_values::SagaId;
 
 /// The orchestrator cannot be asked.
@@ -16,12 +16,14 @@ pub(crate) struct Unanswered(String);
 #[derive(Clone)]
 pub(crate) struct Orchestrator {
     client: StarterServiceClient<Channel>,
+    credentials: Credentials,
 }
 
 impl Orchestrator {
-    pub(crate) fn new(channel: Channel) -> Self {
+    pub(crate) fn new(channel: Channel, credentials: Credentials) -> Self {
         Self {
             client: StarterServiceClient::new(channel),
+            credentials,
         }
     }
 
@@ -32,7 +34,11 @@ impl Orchestrator {
     ) -> Result<HashMap<SagaId, SagaState>, Unanswered> {
         let saga_ids = ids.iter().map(ToString::to_string).collect();
         let request = FindSagasRequest { saga_ids };
-        let answer = self.client.clone().find_sagas(request).await;
+        let answer = self
+            .client
+            .clone()
+            .find_sagas(self.credentials.sign(request))
+            .await;
         let answer = answer.map_err(|status| Unanswered(status.to_string()))?;
         let found = answer.into_inner().sagas.into_iter().map(|found| {
             let id = found.saga_id.parse();

@@ -26,15 +26,14 @@ const QUANTITY_MAX: i32 = 1_000;
 const TEXT_MAX: usize = 100;
 const POSTAL_CODE_MAX: usize = 20;
 
-/// Checks a request; all that is wrong with it at once.
-pub(crate) fn request(message: pb::PlaceOrderRequest) -> Result<Request, Violations> {
+/// Checks a request of a user; all that is wrong with it at once.
+pub(crate) fn request(message: pb::PlaceOrderRequest, user: UserId) -> Result<Request, Violations> {
     let mut wrong = Violations::new();
-    let user = user(&mut wrong, &message.user_id);
     let lines = lines(&mut wrong, &message.lines);
     let address = address(&mut wrong, message.address);
     let payment = payment(&mut wrong, message.payment_method);
-    match (user, address, payment) {
-        (Some(user), Some(address), Some(payment)) if wrong.is_empty() => Ok(Request {
+    match (address, payment) {
+        (Some(address), Some(payment)) if wrong.is_empty() => Ok(Request {
             user,
             lines,
             address,
@@ -44,16 +43,14 @@ pub(crate) fn request(message: pb::PlaceOrderRequest) -> Result<Request, Violati
     }
 }
 
-/// Reads a user id.
-pub(crate) fn user(wrong: &mut Violations, text: &str) -> Option<UserId> {
+/// Reads a user id; `None` when it is empty.
+pub(crate) fn user(text: &str) -> Result<Option<UserId>, Violations> {
     if text.is_empty() {
-        wrong.add("user_id", "REQUIRED", "must be given");
-        return None;
+        return Ok(None);
     }
-    let parsed = text.parse::<UserId>();
-    parsed
-        .map_err(|e| wrong.add("user_id", "MALFORMED", format!("must be {}", e.rule)))
-        .ok()
+    text.parse::<UserId>()
+        .map(Some)
+        .map_err(|e| Violations::of("user_id", "MALFORMED", format!("must be {}", e.rule)))
 }
 
 fn lines(wrong: &mut Violations, lines: &[StockLine]) -> Vec<(Sku, i32)> {

@@ -4,13 +4,15 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use futures_util::{Stream, stream};
+use palinode_auth::Caller;
 use palinode_db::{Db, Error};
 use palinode_pb::order::v1 as pb;
 use palinode_pb::order::v1::order_service_server::OrderService;
 use palinode_rpc::{
-    Violations, accepted, created, idempotency_key, status, trace_context, wait_preference, waited,
+    Violations, accepted, caller, created, idempotency_key, status, trace_context, wait_preference,
+    waited,
 };
-use palinode_values::{Coded, ErrorCode, OrderId, UserId};
+use palinode_values::{Coded, ErrorCode, OrderId};
 use prost::Message;
 use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
@@ -46,6 +48,8 @@ const PAGE_MAX: i32 = 200;
 enum Refused {
     #[error("there is no order {0}")]
     NotFound(OrderId),
+    #[error("the orders of others are for those who have a role for it")]
+    NotHis,
     #[error("the request is not valid")]
     Invalid(#[source] Violations),
     #[error("the orders cannot be read")]
@@ -58,6 +62,7 @@ impl Coded for Refused {
     fn code(&self) -> ErrorCode {
         match self {
             Self::NotFound(_) => ErrorCode::NotFound,
+            Self::NotHis => ErrorCode::Forbidden,
             Self::Invalid(_) => ErrorCode::Invalid,
             Self::Database(error) => error.code(),
             Self::TooMany(_) => ErrorCode::Limited,
@@ -67,6 +72,7 @@ impl Coded for Refused {
     fn reason(&self) -> &str {
         match self {
             Self::NotFound(_) => "ORDER_NOT_FOUND",
+            Self::NotHis => "ROLE_REQUIRED",
             Self::Invalid(_) => "INVALID_REQUEST",
             Self::Database(error) => error.reason(),
             Self::TooMany(_) => "TOO_MANY_WATCHERS",
@@ -146,10 +152,15 @@ fn key<M: Message>(request: &Request<M>, method: &str) -> Result<Option<Key>, St
 }
 
 impl Orders {
-    async fn get(&self, request: &pb::GetOrderRequest) -> Result<pb::GetOrderResponse, Refused> {
+    async fn get(
+        &self,
+        request: &pb::GetOrderRequest,
+        caller: &Caller,
+    ) -> Result<pb::GetOrderResponse, Refused> {
         let id = order_id("order_id", &request.order_id)?;
         let order = store::order::get(&self.desk.db, id)
             .await?
+            .filter(|order| caller.may_see(&order.user))
             .ok_or(Refused::NotFound(id))?;
         Ok(pb::GetOrderResponse {
             order: Some(convert::order(&order)),
@@ -157,11 +168,18 @@ impl Orders {
     }
 
     /// The order as it is, and then each time that it has changed, until it is settled.
-    async fn watch(&self, request: &pb::WatchOrderRequest) -> Result<Progress, Refused> {
+    async fn watch(
+        &self,
+        request: &pb::WatchOrderRequest,
+        caller: &Caller,
+    ) -> Result<Progress, Refused> {
         let id = order_id("order_id", &request.order_id)?;
         let mut watcher = self.watchers.watch(id, None)?;
         let db = self.desk.db.clone();
-        let first = watcher.next(&db).await?.ok_or(Refused::NotFound(id))?;
+        let first = watcher.next(&db).await?;
+        let first = first
+            .filter(|order| caller.may_see(&order.user))
+            .ok_or(Refused::NotFound(id))?;
         // who comes back knows this one already
         let is_known = resume_token(&first) == request.resume_token;
         let state = (watcher, db, Some(first).filter(|_| !is_known));
@@ -180,27 +198,23 @@ impl Orders {
         Ok(settled.unwrap_or(order))
     }
 
-    fn cancellation(&self, request: &pb::CancelOrderRequest) -> Result<(OrderId, UserId), Refused> {
-        let id = order_id("order_id", &request.order_id)?;
-        let mut wrong = Violations::new();
-        let user = convert::user(&mut wrong, &request.user_id);
-        user.map(|user| (id, user)).ok_or(Refused::Invalid(wrong))
-    }
-
     async fn list(
         &self,
         request: &pb::ListOrdersRequest,
+        caller: &Caller,
     ) -> Result<pb::ListOrdersResponse, Refused> {
-        let mut wrong = Violations::new();
-        let Some(user) = convert::user(&mut wrong, &request.user_id) else {
-            return Err(Refused::Invalid(wrong));
-        };
+        let user = convert::user(&request.user_id).map_err(Refused::Invalid)?;
+        if user.as_ref().is_some_and(|user| !caller.may_see(user)) {
+            return Err(Refused::NotHis);
+        }
+        let user = user.or_else(|| (!caller.sees_all).then(|| caller.user().clone()));
         let size = page_size(request.page_size)?;
         let before = match request.page_token.as_str() {
             "" => None,
             token => Some(order_id("page_token", token)?),
         };
-        let orders = store::order::list(&self.desk.db, &user, before, i64::from(size)).await?;
+        let orders =
+            store::order::list(&self.desk.db, user.as_ref(), before, i64::from(size)).await?;
         Ok(pb::ListOrdersResponse {
             next_page_token: next_page(&orders, size, |o| o.id.to_string()),
             orders: orders.iter().map(convert::order).collect(),
@@ -227,11 +241,13 @@ impl OrderService for Orders {
         &self,
         request: Request<pb::PlaceOrderRequest>,
     ) -> Result<Response<pb::PlaceOrderResponse>, Status> {
+        let caller = caller(&request)?;
         let key = key(&request, "PlaceOrder")?;
         let wait = wait_preference(request.metadata().as_ref());
         let trace = trace_context(&request);
         let placed = async {
-            let request = convert::request(request.into_inner()).map_err(PlaceError::Invalid)?;
+            let request = convert::request(request.into_inner(), caller.principal.subject)
+                .map_err(PlaceError::Invalid)?;
             let asked = Asked {
                 request,
                 key,
@@ -270,7 +286,8 @@ impl OrderService for Orders {
         &self,
         request: Request<pb::WatchOrderRequest>,
     ) -> Result<Response<Progress>, Status> {
-        let progress = self.watch(request.get_ref()).await;
+        let caller = caller(&request)?;
+        let progress = self.watch(request.get_ref(), &caller).await;
         progress.map(Response::new).map_err(|error| status(&error))
     }
 
@@ -278,14 +295,15 @@ impl OrderService for Orders {
         &self,
         request: Request<pb::CancelOrderRequest>,
     ) -> Result<Response<pb::CancelOrderResponse>, Status> {
+        let caller = caller(&request)?;
         let key = key(&request, "CancelOrder")?;
         let trace = trace_context(&request);
-        let asked = self.cancellation(request.get_ref());
-        let (id, user) = asked.map_err(|error| status(&error))?;
+        let id = order_id("order_id", &request.get_ref().order_id);
+        let id = id.map_err(|error| status(&error))?;
         let cancelled = cancel(
             &self.desk,
             &self.orchestrator,
-            (id, &user),
+            (id, &caller),
             key.as_ref(),
             &trace,
         );
@@ -301,7 +319,8 @@ impl OrderService for Orders {
         &self,
         request: Request<pb::GetOrderRequest>,
     ) -> Result<Response<pb::GetOrderResponse>, Status> {
-        self.get(request.get_ref())
+        let caller = caller(&request)?;
+        self.get(request.get_ref(), &caller)
             .await
             .map(Response::new)
             .map_err(|e| status(&e))
@@ -311,7 +330,8 @@ impl OrderService for Orders {
         &self,
         request: Request<pb::ListOrdersRequest>,
     ) -> Result<Response<pb::ListOrdersResponse>, Status> {
-        self.list(request.get_ref())
+        let caller = caller(&request)?;
+        self.list(request.get_ref(), &caller)
             .await
             .map(Response::new)
             .map_err(|e| status(&e))

@@ -7,6 +7,7 @@ use palinode_messaging::commands_of;
 use palinode_outbox::Doorbell;
 use palinode_participant::Participant;
 use palinode_pb::order::v1::order_service_server::{OrderService, OrderServiceServer};
+use palinode_rpc::{Credentials, Door};
 use palinode_service::Context;
 use palinode_telemetry::Tracer;
 use palinode_values::Clock;
@@ -38,7 +39,10 @@ pub async fn build(context: Context) -> anyhow::Result<()> {
     );
     let topic = commands_of("order").expect("the table of topics has the order service");
     context.consume("order", &[topic], participant)?;
-    let orchestrator = Orchestrator::new(palinode_rpc::channel(&context.peers().orchestrator));
+    let orchestrator = Orchestrator::new(
+        palinode_rpc::channel(&context.peers().orchestrator),
+        context.credentials()?,
+    );
     let desk = Desk {
         db: db.with_fixed_plans(),
         clock,
@@ -76,7 +80,11 @@ pub async fn build(context: Context) -> anyhow::Result<()> {
         watchers,
         waiting: Semaphore::new(WAITING_MAX),
     };
-    context.serve_grpc(context.grpc().add_service(OrderServiceServer::new(orders)));
+    context.serve_grpc(
+        context
+            .grpc(Door::Guarded(context.guard()?))
+            .add_service(OrderServiceServer::new(orders)),
+    );
     Ok(())
 }
 
@@ -99,7 +107,7 @@ pub fn rpc(
     let orders = Orders {
         desk: desk.clone(),
         counter,
-        orchestrator: Orchestrator::new(palinode_rpc::channel(&nobody)),
+        orchestrator: Orchestrator::new(palinode_rpc::channel(&nobody), Credentials::default()),
         watchers: Watchers::default(),
         waiting: Semaphore::new(WAITING_MAX),
     };

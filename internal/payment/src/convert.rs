@@ -132,8 +132,13 @@ fn events() -> Topic {
     events_of("payment").expect("payment has a topic of events")
 }
 
-pub(crate) fn user_id(text: &str) -> Result<UserId, Violations> {
+/// Reads a user id; `None` when it is empty.
+pub(crate) fn user_id(text: &str) -> Result<Option<UserId>, Violations> {
+    if text.is_empty() {
+        return Ok(None);
+    }
     text.parse::<UserId>()
+        .map(Some)
         .map_err(|error| Violations::of("user_id", "INVALID_ID", error.to_string()))
 }
 

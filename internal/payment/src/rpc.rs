@@ -1,7 +1,7 @@
 use palinode_db::Db;
 use palinode_pb::payment::v1 as pb;
 use palinode_pb::payment::v1::payment_service_server::PaymentService;
-use palinode_rpc::{idempotency_key, status};
+use palinode_rpc::{caller, idempotency_key, status};
 use palinode_values::Clock;
 use tonic::{Request, Response, Status};
 
@@ -29,11 +29,13 @@ impl PaymentService for Handlers {
         &self,
         request: Request<pb::GetWalletRequest>,
     ) -> Result<Response<pb::GetWalletResponse>, Status> {
+        let caller = caller(&request)?;
         let user = convert::user_id(&request.into_inner().user_id)?;
+        let user = user.unwrap_or_else(|| caller.user().clone());
         let found = wallets::find(self.db.pool(), &user)
             .await
             .map_err(|e| status(&e))?;
-        let Some(balance) = found else {
+        let Some(balance) = found.filter(|_| caller.may_see(&user)) else {
             let words = format!("{user} has no wallet");
             return Err(status(&Error::refused(Reason::NoWallet, words)));
         };
@@ -58,8 +60,10 @@ impl PaymentService for Handlers {
         &self,
         request: Request<pb::GetPaymentRequest>,
     ) -> Result<Response<pb::GetPaymentResponse>, Status> {
+        let caller = caller(&request)?;
         let id = convert::payment_id(&request.into_inner().payment_id)?;
         let found = payments::find(&self.db, id).await.map_err(|e| status(&e))?;
+        let found = found.filter(|(payment, _)| caller.may_see(&payment.user_id));
         let Some((payment, created_at)) = found else {
             let words = format!("there is no payment {id}");
             return Err(status(&Error::refused(Reason::PaymentNotFound, words)));

@@ -5,7 +5,7 @@ use palinode_messaging::{BatchHandler, commands_of};
 use palinode_outbox::Doorbell;
 use palinode_participant::Participant;
 use palinode_pb::payment::v1::payment_service_server::PaymentServiceServer;
-use palinode_rpc::channel;
+use palinode_rpc::{Door, channel};
 use palinode_service::Context;
 use palinode_telemetry::Tracer;
 use palinode_values::Clock;
@@ -29,7 +29,7 @@ pub async fn build(context: Context) -> anyhow::Result<()> {
 
     let handlers = Handlers::new(context.db().clone(), context.clock.clone());
     let server = context
-        .grpc()
+        .grpc(Door::Guarded(context.guard()?))
         .add_service(PaymentServiceServer::new(handlers));
     context.serve_grpc(server);
 

@@ -1,11 +1,15 @@
 use std::time::Duration;
 
 use http::HeaderMap;
+use palinode_auth::Caller;
 use palinode_telemetry::TraceContext;
 use tonic::metadata::MetadataValue;
 use tonic::{Request, Response, Status};
 
-use crate::Violations;
+use palinode_values::ErrorCode;
+
+use crate::status::make;
+use crate::{Details, Violations};
 
 /// The longest that a call waits for an outcome.
 pub const WAIT_LIMIT: Duration = Duration::from_secs(20);
@@ -21,6 +25,30 @@ pub fn trace_context<T>(request: &Request<T>) -> TraceContext {
         .get::<TraceContext>()
         .cloned()
         .unwrap_or_else(TraceContext::root)
+}
+
+/// A call that stays within the process, as if a guard had let this caller in: for tests and tools.
+#[must_use]
+pub fn call_of<T>(caller: Caller, message: T) -> Request<T> {
+    let mut request = Request::new(message);
+    request.extensions_mut().insert(caller);
+    request
+}
+
+/// Who calls, as the server's guard has let him in.
+///
+/// # Errors
+/// `Internal`: nobody was let in here, because the method is anybody's or the server has no guard.
+pub fn caller<T>(request: &Request<T>) -> Result<Caller, Status> {
+    request
+        .extensions()
+        .get::<Caller>()
+        .cloned()
+        .ok_or_else(|| {
+            tracing::error!("a method asks who calls, and no guard has asked before");
+            let words = "an internal error occurred";
+            make(ErrorCode::Internal, "INTERNAL", words, Details::default())
+        })
 }
 
 /// The caller's idempotency key: 1 to 128 visible ASCII characters; `None` when there is none.

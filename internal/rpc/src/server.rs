@@ -20,8 +20,9 @@ use tower::Service;
 use tower::util::MapRequestLayer;
 use tower_http::catch_panic::CatchPanicLayer;
 
-use crate::Details;
+use crate::guard::GuardLayer;
 use crate::status::make;
+use crate::{Details, Guard};
 
 /// The limits of a server.
 #[derive(Debug, Clone)]
@@ -102,6 +103,15 @@ impl Report {
     }
 }
 
+/// Who may call a server.
+#[derive(Debug, Clone)]
+pub enum Door {
+    /// Whom the rule of a method lets in.
+    Guarded(Guard),
+    /// Everybody: there is nothing of ours behind it.
+    Open,
+}
+
 /// A gRPC server with health, reflection and server spans. Not ready until its [`Health`] is set.
 #[derive(Debug)]
 pub struct Server {
@@ -109,18 +119,23 @@ pub struct Server {
     services: Vec<&'static str>,
     health: Health,
     spans: ServerSpansLayer,
+    guard: GuardLayer,
     limits: Limits,
 }
 
 impl Server {
     /// A server of no service yet.
     #[must_use]
-    pub fn new(tracer: Tracer, clock: Clock) -> Self {
+    pub fn new(tracer: Tracer, clock: Clock, door: Door) -> Self {
         Self {
             routes: Routes::default(),
             services: vec![""],
             health: Health(watch::Sender::new(false)),
             spans: ServerSpansLayer::new(tracer, clock),
+            guard: GuardLayer(match door {
+                Door::Guarded(guard) => Some(guard),
+                Door::Open => None,
+            }),
             limits: Limits::default(),
         }
     }
@@ -186,6 +201,7 @@ impl Server {
             }))
             // a panic would take the connection with it, and with that all other requests
             .layer(CatchPanicLayer::custom(after_panic))
+            .layer(self.guard)
             .add_routes(routes);
         let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
         let stopped = stop.clone();

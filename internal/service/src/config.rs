@@ -72,6 +72,32 @@ pub struct Config {
         value_delimiter = ','
     )]
     pub plans: Vec<PlanVersion>,
+    /// What services show to identity for a token of theirs, 32 characters at least; the same for all
+    /// [default: services get no tokens]
+    #[arg(
+        long,
+        env = "PALINODE_SERVICE_SECRET",
+        hide_env_values = true,
+        value_name = "SECRET"
+    )]
+    pub service_secret: Option<Secret>,
+    /// For identity: the e-mail address of the first administrator. While there is none, the account
+    /// with this address becomes one, or `admin` is registered with it
+    #[arg(
+        long,
+        env = "PALINODE_FIRST_ADMIN",
+        value_name = "EMAIL",
+        requires = "first_admin_password"
+    )]
+    pub first_admin: Option<String>,
+    /// The password that the first administrator gets
+    #[arg(
+        long,
+        env = "PALINODE_FIRST_ADMIN_PASSWORD",
+        hide_env_values = true,
+        value_name = "PASSWORD"
+    )]
+    pub first_admin_password: Option<Secret>,
     /// Where the outbox is published from
     #[arg(long, env = "PALINODE_RELAY", value_enum, default_value_t = RelayMode::InProcess)]
     pub relay: RelayMode,
@@ -152,6 +178,14 @@ pub struct Peers {
         default_value = "127.0.0.1:50056"
     )]
     pub cardprocessor: Authority,
+    /// The identity service
+    #[arg(
+        long = "identity",
+        env = "PALINODE_IDENTITY",
+        value_name = "HOST:PORT",
+        default_value = "127.0.0.1:50058"
+    )]
+    pub identity: Authority,
 }
 
 /// What answers at Kafka's address.
@@ -193,6 +227,13 @@ impl From<LogStyle> for LogFormat {
 /// The URL of a PostgreSQL server or database; its password is never shown.
 #[derive(Clone, PartialEq, Eq)]
 pub struct DatabaseUrl(String);
+
+/// Something that is never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+/// The fewest characters of the secret that services have in common: 128 bits, in hexadecimal.
+const SERVICE_SECRET_LEN_MIN: usize = 32;
 
 /// A database of some service.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -260,6 +301,15 @@ pub enum ConfigError {
     /// A database of the relay that is no name and URL.
     #[error("--database is NAME=URL, such as order=postgres://user@host:5432/palinode_order")]
     NamedDatabase,
+    /// A secret that can be guessed.
+    #[error("--service-secret has 32 characters at least, such as `openssl rand -hex 32` draws")]
+    ServiceSecret,
+    /// A service that calls others was not told the secret.
+    #[error(
+        "{0} calls other services in its own name: give --service-secret or PALINODE_SERVICE_SECRET, \
+         the same as identity's"
+    )]
+    NoServiceSecret(&'static str),
     /// A plan that is no name and version.
     #[error("--plan is NAME@VERSION, such as place-order@2")]
     Plan,
@@ -355,6 +405,11 @@ impl Config {
         if !self.kafka.split(',').all(is_address) {
             return Err(ConfigError::Kafka);
         }
+        // not by the parser, which would show what it does not like
+        let is_short = |secret: &Secret| secret.0.chars().count() < SERVICE_SECRET_LEN_MIN;
+        if self.service_secret.as_ref().is_some_and(is_short) {
+            return Err(ConfigError::ServiceSecret);
+        }
         if services.len() > 1 && self.listen.is_some() {
             return Err(ConfigError::SharedListen(services.len()));
         }
@@ -444,6 +499,7 @@ impl Peers {
             "shipping" => Some(&self.shipping),
             "orchestrator" => Some(&self.orchestrator),
             "cardprocessor" => Some(&self.cardprocessor),
+            "identity" => Some(&self.identity),
             _ => None,
         }
     }
@@ -460,6 +516,7 @@ impl Peers {
             "shipping" => &mut self.shipping,
             "orchestrator" => &mut self.orchestrator,
             "cardprocessor" => &mut self.cardprocessor,
+            "identity" => &mut self.identity,
             other => return Err(ConfigError::NoService(other.to_owned())),
         };
         *slot = address
@@ -496,6 +553,26 @@ impl DatabaseUrl {
         after_scheme
             .split_once('/')
             .is_some_and(|(_, database)| !database.is_empty())
+    }
+}
+
+impl Secret {
+    /// What it is: to be compared or hashed, and never to be written anywhere.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<String> for Secret {
+    fn from(text: String) -> Self {
+        Self(text)
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
     }
 }
 
@@ -678,7 +755,7 @@ mod tests {
             ["order postgres://p@a/o", "payment postgres://p@b/p"]
         );
         let all = names(&[("PALINODE_DATABASE_URL", "postgres://p@db")]).unwrap();
-        assert_eq!(all.len(), 5);
+        assert_eq!(all.len(), 6);
         assert_eq!(all[0], "saga postgres://p@db/palinode_saga");
         assert_eq!(names(&[]), Err(ConfigError::NoRelayDatabase));
         for bad in ["order", "=postgres://p@a/o", "order=postgres://p@a"] {
@@ -696,5 +773,27 @@ mod tests {
         let shown = format!("{:?}", config.unwrap());
         assert!(!shown.contains("hunter2"), "{shown}");
         assert!(shown.contains("postgres://p:***@db:5432/x?***"), "{shown}");
+    }
+
+    #[test]
+    fn a_secret_is_long_and_never_shown() {
+        let secret = "hunter2".repeat(5);
+        let given = config(&[
+            ("PALINODE_SERVICE_SECRET", &secret),
+            ("PALINODE_FIRST_ADMIN", "root@example.org"),
+            ("PALINODE_FIRST_ADMIN_PASSWORD", "hunter2-hunter2"),
+        ])
+        .unwrap();
+        let shown = format!("{given:?}");
+        assert!(!shown.contains("hunter2"), "{shown}");
+        assert_eq!(given.service_secret.unwrap().expose(), secret);
+        let short = config(&[("PALINODE_SERVICE_SECRET", &secret[..31])]).unwrap();
+        let refused = short.validate(&specs(&["gateway"]));
+        assert_eq!(refused, Err(ConfigError::ServiceSecret));
+        let alone = config(&[("PALINODE_FIRST_ADMIN", "root@example.org")]).unwrap_err();
+        assert!(
+            alone.to_string().contains("--first-admin-password"),
+            "{alone}"
+        );
     }
 }

@@ -5,12 +5,13 @@ use std::time::Duration;
 use palinode_db::{Area, Db, MigrateError, Options, keep_partitions, require_current_schema};
 use palinode_messaging::{BatchHandler, Consumer, ConsumerOptions, Kafka, Producer, Topic, Turns};
 use palinode_outbox::Doorbell;
-use palinode_rpc::{Health, Server};
+use palinode_rpc::{Credentials, Door, Guard, Health, Server};
 use palinode_telemetry::{Meter, Tracer};
 use palinode_values::Clock;
 use tokio::net::TcpListener;
 
 use crate::config::{Config, ConfigError, Peers, RelayMode};
+use crate::identity::{Keys, OwnToken};
 use crate::readiness::{Condition, Readiness};
 use crate::relay;
 use crate::services::ServiceSpec;
@@ -278,8 +279,57 @@ impl Context {
 
     /// A gRPC server of no service yet, with this service's tracer.
     #[must_use]
-    pub fn grpc(&self) -> Server {
-        Server::new(self.tracer.clone(), self.clock.clone())
+    pub fn grpc(&self, door: Door) -> Server {
+        Server::new(self.tracer.clone(), self.clock.clone(), door)
+    }
+
+    /// A guard in front of this service, with the keys that identity publishes. The service is not ready
+    /// before it has some.
+    ///
+    /// # Errors
+    /// A method of our contracts has no rule.
+    pub fn guard(&self) -> Result<Guard, palinode_rpc::Unruled> {
+        let guard = Guard::new(self.clock.clone())?;
+        let keys = Keys {
+            identity: palinode_rpc::channel(&self.peers().identity),
+            guard: guard.clone(),
+            known: self.readiness.require("keys of identity"),
+        };
+        let stop = self.tasks.stop_token();
+        self.spawn("keys", async move {
+            tokio::select! {
+                () = stop.cancelled() => Ok(()),
+                () = keys.keep() => Ok(()),
+            }
+        });
+        Ok(guard)
+    }
+
+    /// What this service shows when it calls others in its own name: a token from identity, which is
+    /// renewed. The service is not ready before it has one.
+    ///
+    /// # Errors
+    /// `NoServiceSecret`.
+    pub fn credentials(&self) -> Result<Credentials, ConfigError> {
+        let name = self.spec.name;
+        let secret = self.config.service_secret.as_ref();
+        let secret = secret.ok_or(ConfigError::NoServiceSecret(name))?;
+        let credentials = Credentials::default();
+        let own = OwnToken {
+            identity: palinode_rpc::channel(&self.peers().identity),
+            service: name,
+            secret: secret.clone(),
+            credentials: credentials.clone(),
+            known: self.readiness.require("token of identity"),
+        };
+        let stop = self.tasks.stop_token();
+        self.spawn("own token", async move {
+            tokio::select! {
+                () = stop.cancelled() => Ok(()),
+                () = own.keep() => Ok(()),
+            }
+        });
+        Ok(credentials)
     }
 
     /// Serves gRPC on the listener. Its health follows [`Context::readiness`].

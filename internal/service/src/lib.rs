@@ -13,6 +13,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 mod config;
 mod context;
+mod identity;
 mod process;
 mod readiness;
 mod relay;
@@ -21,7 +22,7 @@ mod tasks;
 
 pub use config::{
     Broker, Config, ConfigError, DatabaseUrl, LogStyle, NamedDatabase, Peers, PlanVersion,
-    RelayMode,
+    RelayMode, Secret,
 };
 pub use context::{Context, Opening, Shared, StartError, bind};
 pub use process::{Part, main, run_process};

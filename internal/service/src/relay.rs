@@ -4,6 +4,7 @@ use anyhow::Context as _;
 use palinode_db::{Db, Options};
 use palinode_outbox::Doorbell;
 use palinode_relay::{CONNECTIONS, Relay, Source};
+use palinode_rpc::Door;
 
 use crate::config::ConfigError;
 use crate::context::Context;
@@ -63,7 +64,8 @@ pub async fn build(context: Context) -> anyhow::Result<()> {
         });
     }
     run(&context, relay);
-    context.serve_grpc(context.grpc());
+    // health and reflection alone
+    context.serve_grpc(context.grpc(Door::Open));
     Ok(())
 }
 

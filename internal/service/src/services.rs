@@ -18,6 +18,7 @@ const fn spec(name: &'static str, port: u16, area: Option<Area>) -> ServiceSpec 
 /// Every service, in the order in which they are best started.
 pub const SERVICES: &[ServiceSpec] = &[
     spec("cardprocessor", 50056, Some(Area::CardProcessor)),
+    spec("identity", 50058, Some(Area::Identity)),
     spec("inventory", 50052, Some(Area::Inventory)),
     spec("payment", 50053, Some(Area::Payment)),
     spec("shipping", 50054, Some(Area::Shipping)),

@@ -47,6 +47,7 @@ async fn main() {
         };
         let message = ArrangeShipping {
             order_id: OrderId::new(&clock).to_string(),
+            user_id: format!("user-{}", at % 100),
             address: Some(address()),
             lines: vec![line(at), line(at + 7)],
             ..ArrangeShipping::default()

@@ -41,6 +41,7 @@ fn arrange(message: pb::ArrangeShipping) -> Result<Arrange, Undecodable> {
     }
     Ok(Arrange {
         order: id(&message.order_id)?,
+        user: id(&message.user_id)?,
         address: address(message.address)?,
         items: message
             .lines
@@ -163,6 +164,7 @@ pub(crate) fn shipment(shipment: Shipment) -> pb::Shipment {
     pb::Shipment {
         shipment_id: shipment.id.to_string(),
         order_id: shipment.order.to_string(),
+        user_id: shipment.user.to_string(),
         state: state.into(),
         carrier: shipment.carrier,
         address: Some(pb::Address {

@@ -11,7 +11,7 @@ pub(crate) use book::{Asked, Book, Existing, Verdict};
 pub(crate) use reason::{Reason, Refusal};
 pub(crate) use shipment::{Event, Shipment, Standing, State};
 
-use palinode_values::{OrderId, ShipmentId, Sku};
+use palinode_values::{OrderId, ShipmentId, Sku, UserId};
 
 /// A country as an address names it, in capital letters: an ISO 3166-1 alpha-2 code such as `DE`.
 ///
@@ -73,6 +73,8 @@ pub(crate) enum Command {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Arrange {
     pub(crate) order: OrderId,
+    /// Whose order it is.
+    pub(crate) user: UserId,
     pub(crate) address: Address,
     /// In the order of the order's lines; not empty.
     pub(crate) items: Vec<Item>,

@@ -1,8 +1,9 @@
 //! The gRPC face of shipping.
 
+use palinode_auth::Caller;
 use palinode_pb::shipping::v1 as pb;
 use palinode_pb::shipping::v1::shipping_service_server::ShippingService;
-use palinode_rpc::trace_context;
+use palinode_rpc::{caller, trace_context};
 use palinode_values::ShipmentId;
 use tonic::{Request, Response, Status};
 
@@ -17,8 +18,9 @@ pub(crate) struct Rpc {
 }
 
 impl Rpc {
-    async fn shipment(&self, id: ShipmentId) -> Result<pb::Shipment, Status> {
+    async fn shipment(&self, id: ShipmentId, caller: &Caller) -> Result<pb::Shipment, Status> {
         let shipment = store::shipment(&self.desk.db, id).await.map_err(failed)?;
+        let shipment = shipment.filter(|shipment| caller.may_see(&shipment.user));
         let shipment = shipment.ok_or_else(|| {
             let detail = format!("there is no shipment {id}");
             failed(Refusal {
@@ -36,8 +38,9 @@ impl ShippingService for Rpc {
         &self,
         request: Request<pb::GetShipmentRequest>,
     ) -> Result<Response<pb::GetShipmentResponse>, Status> {
+        let caller = caller(&request)?;
         let id = convert::shipment_id(&request.get_ref().shipment_id)?;
-        let shipment = Some(self.shipment(id).await?);
+        let shipment = Some(self.shipment(id, &caller).await?);
         Ok(Response::new(pb::GetShipmentResponse { shipment }))
     }
 
@@ -45,12 +48,13 @@ impl ShippingService for Rpc {
         &self,
         request: Request<pb::DispatchShipmentRequest>,
     ) -> Result<Response<pb::DispatchShipmentResponse>, Status> {
+        let caller = caller(&request)?;
         let id = convert::shipment_id(&request.get_ref().shipment_id)?;
         let trace = trace_context(&request);
         dispatch_shipment(&self.desk, id, &trace)
             .await
             .map_err(failed)?;
-        let shipment = Some(self.shipment(id).await?);
+        let shipment = Some(self.shipment(id, &caller).await?);
         Ok(Response::new(pb::DispatchShipmentResponse { shipment }))
     }
 }

@@ -79,6 +79,7 @@ pub(crate) async fn insert(tx: &mut Tx, shipments: &[&Shipment]) -> Result<(), E
         "src/sql/insert.sql",
         &ids,
         &orders,
+        &text(|s| s.user.as_str()) as &[&str],
         &sagas,
         &text(|s| s.state.as_str()) as &[&str],
         &text(|s| &s.carrier) as &[&str],
@@ -151,7 +152,7 @@ fn state(id: Uuid, name: &str, recalled_by: Option<Uuid>) -> Result<State, Error
 /// A shipment with its items.
 pub(crate) async fn shipment(db: &Db, id: ShipmentId) -> Result<Option<Shipment>, Error> {
     let row = sqlx::query!(
-        "SELECT order_id, saga_id, state, recalled_by, carrier, name, street, postal_code, city,
+        "SELECT order_id, user_id, saga_id, state, recalled_by, carrier, name, street, postal_code, city,
                 country, skus, quantities, created_at
            FROM shipment WHERE id = $1",
         id.0,
@@ -168,6 +169,10 @@ pub(crate) async fn shipment(db: &Db, id: ShipmentId) -> Result<Option<Shipment>
     Ok(Some(Shipment {
         id,
         order: OrderId(row.order_id),
+        user: row
+            .user_id
+            .parse()
+            .map_err(|_no_id| bad("user_id", &row.user_id))?,
         saga: SagaId(row.saga_id),
         state: state(id.0, &row.state, row.recalled_by)?,
         carrier: row.carrier,

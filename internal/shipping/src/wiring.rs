@@ -5,6 +5,7 @@ use palinode_messaging::commands_of;
 use palinode_outbox::Doorbell;
 use palinode_participant::{Handler, Participant};
 use palinode_pb::shipping::v1::shipping_service_server::{ShippingService, ShippingServiceServer};
+use palinode_rpc::Door;
 use palinode_service::Context;
 use palinode_telemetry::Tracer;
 use palinode_values::Clock;
@@ -34,7 +35,7 @@ pub async fn build(context: Context) -> anyhow::Result<()> {
     )?;
     context.spawn_relay()?;
     let server = context
-        .grpc()
+        .grpc(Door::Guarded(context.guard()?))
         .add_service(ShippingServiceServer::new(rpc(db, bell, clock)));
     context.serve_grpc(server);
     Ok(())

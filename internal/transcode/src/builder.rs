@@ -116,7 +116,13 @@ const FORWARD_HEADERS: [&str; 6] = [
 ];
 
 /// Response metadata copied back unless [`Builder::return_headers`] says otherwise.
-const RETURN_HEADERS: [&str; 4] = ["etag", "location", "preference-applied", "retry-after"];
+const RETURN_HEADERS: [&str; 5] = [
+    "etag",
+    "location",
+    "preference-applied",
+    "retry-after",
+    "www-authenticate",
+];
 
 impl Builder {
     pub(crate) fn new(pool: DescriptorPool) -> Self {
@@ -200,7 +206,7 @@ impl Builder {
     }
 
     /// The metadata that becomes response headers, of errors too, instead of the default: `etag`,
-    /// `location`, `preference-applied`, `retry-after`.
+    /// `location`, `preference-applied`, `retry-after`, `www-authenticate`.
     pub fn return_headers(mut self, names: impl IntoIterator<Item = HeaderName>) -> Self {
         self.options.return_headers = names.into_iter().collect();
         self

@@ -88,6 +88,8 @@ uuid_id! {
     EventId;
     /// One line of the ledger.
     LedgerEntryId;
+    /// What somebody has who has signed in.
+    SessionId;
 }
 
 macro_rules! text_id {
@@ -136,6 +138,14 @@ text_id! {
     UserId;
     /// A thing that is kept in stock.
     Sku;
+}
+
+impl UserId {
+    /// Draws a new id: the text of a UUIDv7.
+    #[must_use]
+    pub fn new(clock: &Clock) -> Self {
+        Self(draw(clock).hyphenated().to_string())
+    }
 }
 
 #[cfg(test)]

@@ -159,14 +159,6 @@ pub(crate) struct Bulk {
     /// Why; it stands in the history of each
     #[arg(long, value_name = "WORDS")]
     reason: String,
-    /// Who; it stands in the history of each
-    #[arg(
-        long = "as",
-        env = "USER",
-        value_name = "NAME",
-        default_value = "operator"
-    )]
-    principal: String,
     /// Sagas per second
     #[arg(long, value_name = "N", default_value_t = 50,
           value_parser = clap::value_parser!(i32).range(1..=1_000))]
@@ -259,7 +251,6 @@ impl Bulk {
         let mut request = json!({
             "filter": filter,
             "reason": self.reason,
-            "principal": self.principal,
             "rate": self.rate,
             "movedToo": self.moved_too,
         });
@@ -366,14 +357,6 @@ pub(crate) struct Act {
     /// Why; it stands in the history
     #[arg(long, value_name = "WORDS")]
     pub(crate) reason: String,
-    /// Who; it stands in the history
-    #[arg(
-        long = "as",
-        env = "USER",
-        value_name = "NAME",
-        default_value = "operator"
-    )]
-    pub(crate) principal: String,
     /// The version that you looked at: if the saga has moved on since, nothing happens
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(1..))]
     pub(crate) version: Option<i64>,
@@ -481,7 +464,7 @@ impl Verb {
     }
 }
 
-/// Where to ask, and how to answer.
+/// Where to ask, as whom, and how to answer.
 #[derive(Debug, Args)]
 pub(crate) struct At {
     /// The gateway
@@ -492,6 +475,14 @@ pub(crate) struct At {
         default_value = "http://127.0.0.1:8080"
     )]
     pub(crate) server: String,
+    /// An access token [default: that of the session which `palinode sign-in` has opened]
+    #[arg(
+        long,
+        env = "PALINODE_TOKEN",
+        hide_env_values = true,
+        value_name = "TOKEN"
+    )]
+    pub(crate) token: Option<String>,
     /// As JSON
     #[arg(long)]
     pub(crate) json: bool,

@@ -145,6 +145,7 @@ async fn the_line_is_checked_before_anything_starts() {
 #[tokio::test]
 async fn a_saga_that_cannot_be_started_is_told_why() {
     let shop = Shop::shared().await;
+    let token = shop.token().await;
     for (plan, input, words) in [
         ("place-odor", "{}", "there are: place-order@1"),
         ("place-order@1", "{}", "say place-order, without a version"),
@@ -162,7 +163,8 @@ async fn a_saga_that_cannot_be_started_is_told_why() {
         ),
     ] {
         let line = ["saga", "start", plan, "--key", "k", "--input", input];
-        let line = [&line[..], &["--server", shop.gateway.server()]].concat();
+        let at = ["--server", shop.gateway.server(), "--token", &token];
+        let line = [&line[..], &at].concat();
         run(&line).await.with(1).complains(&[words]);
     }
 }

@@ -85,8 +85,12 @@ async fn a_saga_is_listed_shown_and_told() {
         shop.ended(saga).await;
     }
     let ask = async |question: &[&str]| {
-        let arguments = [&["saga"], question, &["--server", shop.gateway.server()]].concat();
-        run(&arguments).await.with(0).stdout
+        let token = shop.token().await;
+        let at = ["--server", shop.gateway.server(), "--token", &token];
+        run(&[&["saga"], question, &at].concat())
+            .await
+            .with(0)
+            .stdout
     };
     let json = async |question: &[&str]| {
         let answer = ask(&[question, &["--json"]].concat()).await;
@@ -167,7 +171,7 @@ async fn a_key_gives_one_order_however_often_it_is_sent() {
     shop.credit("erin", 100).await;
     let send = async |order: &Json| {
         let key = Some("only-once");
-        shop.gateway.post("/v1/orders", order, key).await.unwrap()
+        shop.gateway.order(order, key).await.unwrap()
     };
     let mugs = order("erin", "mug-red");
     let first = send(&mugs).await;

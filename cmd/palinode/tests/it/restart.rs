@@ -41,7 +41,7 @@ async fn place_until(shop: &Shop, count: usize, end: impl FnOnce()) -> Orders {
             let key = format!("{client}-{number}");
             orders.lock().unwrap().insert(key.clone(), None);
             let body = order("alice", "mug-blue");
-            let answer = shop.gateway.post("/v1/orders", &body, Some(&key)).await;
+            let answer = shop.gateway.order(&body, Some(&key)).await;
             let Ok(answer) = answer.and_then(|answer| answer.success()) else {
                 return;
             };
@@ -95,7 +95,7 @@ async fn a_dev_that_is_killed_or_stopped_amid_sagas_goes_on_where_it_was() {
     let mut ids = Vec::new();
     for (key, taken) in &orders {
         let body = order("alice", "mug-blue");
-        let answer = shop.gateway.post("/v1/orders", &body, Some(key)).await;
+        let answer = shop.gateway.order(&body, Some(key)).await;
         let again = id(&answer.unwrap().success().unwrap());
         assert!(taken.as_ref().is_none_or(|id| *id == again), "{key}");
         ids.push(again);

@@ -13,7 +13,7 @@ pub(crate) struct Shop {
 impl Shop {
     pub(crate) fn at(url: &str) -> Self {
         Self {
-            gateway: Gateway::at(url).unwrap(),
+            gateway: Gateway::of_dev(url).unwrap(),
         }
     }
 
@@ -41,7 +41,20 @@ impl Shop {
 
     /// Places an order, and returns its id.
     pub(crate) async fn place(&self, order: &Json) -> String {
-        id(&self.post("/v1/orders", order).await)
+        let answer = self.gateway.order(order, None).await.unwrap();
+        id(&answer.success().unwrap())
+    }
+
+    /// The id of the user of that name.
+    pub(crate) async fn id_of(&self, user: &str) -> String {
+        self.gateway.user(user).pass().await.unwrap().user
+    }
+
+    /// For the tool: the token of an administrator.
+    pub(crate) async fn token(&self) -> String {
+        let pass = self.gateway.pass().await.unwrap();
+        let header = pass.header.to_str().unwrap();
+        header.strip_prefix("Bearer ").unwrap().to_owned()
     }
 
     /// Waits until all are decided, and returns them.
@@ -71,6 +84,7 @@ impl Shop {
     }
 
     pub(crate) async fn orders_of(&self, user: &str) -> Vec<Json> {
+        let user = self.id_of(user).await;
         let path = format!("/v1/orders?userId={user}&pageSize=200");
         let page = self.get(&path).await;
         assert_eq!(page["nextPageToken"], "", "all fit on one page");
@@ -79,11 +93,13 @@ impl Shop {
 
     /// What is in a wallet, in cents.
     pub(crate) async fn money(&self, user: &str) -> i64 {
+        let user = self.id_of(user).await;
         cents(&self.get(&format!("/v1/wallets/{user}")).await["balance"])
     }
 
     pub(crate) async fn credit(&self, user: &str, euros: u32) {
         let body = json!({"amount": {"currencyCode": "EUR", "units": euros.to_string()}});
+        let user = self.id_of(user).await;
         self.post(&format!("/v1/wallets/{user}:credit"), &body)
             .await;
     }

@@ -5,7 +5,7 @@ use palinode_pb::cardprocessor::v1::card_processor_service_client::CardProcessor
 use palinode_pb::cardprocessor::v1::{
     ChargeRequest, ChargeResponse, LookupRequest, Outcome, RefundRequest, RefundResponse,
 };
-use palinode_rpc::{Channel, Failure, Server, channel};
+use palinode_rpc::{Channel, Door, Failure, Server, channel};
 use palinode_telemetry::Tracer;
 use palinode_testkit::database::{TestDatabase, test_database};
 use palinode_values::{Clock, ErrorCode};
@@ -37,7 +37,7 @@ impl Fixture {
             .expect("a port is free");
         let address = listener.local_addr().expect("it is bound").to_string();
         let address = address.parse().expect("an address is an authority");
-        let server = Server::new(Tracer::disabled(), Clock::system())
+        let server = Server::new(Tracer::disabled(), Clock::system(), Door::Open)
             .add_service(palinode_cardprocessor::service(db.clone()));
         let mut tasks = JoinSet::new();
         let never = CancellationToken::new();

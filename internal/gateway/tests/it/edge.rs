@@ -68,10 +68,13 @@ impl OrderService for Orders {
     ) -> Result<Answer<PlaceOrderResponse>, Status> {
         let key = idempotency_key(&call)?.unwrap_or_default();
         let trace = trace_context(&call).trace_id.to_string();
+        let token = call.metadata().get("authorization");
+        let token = token.map_or("nobody", |token| token.to_str().unwrap());
+        let token = token.to_owned();
         let request = call.into_inner();
         let mut violations = Violations::new();
-        if request.user_id.is_empty() {
-            violations.add("user_id", "REQUIRED", "is missing");
+        if request.lines.is_empty() {
+            violations.add("lines", "REQUIRED", "must have at least one entry");
         }
         for (i, line) in request.lines.iter().enumerate() {
             if line.quantity < 1 {
@@ -95,7 +98,7 @@ impl OrderService for Orders {
         violations.into_result()?;
         let order = Order {
             order_id: ORDER.to_owned(),
-            user_id: request.user_id,
+            user_id: token,
             status: OrderStatus::Pending.into(),
             reason: key,
             reason_detail: trace,
@@ -205,8 +208,12 @@ impl Edge {
     pub(crate) async fn start() -> Self {
         let (edge, orders) = Self::assemble().await;
         edge.tasks.spawn("orders", {
-            let server = palinode_rpc::Server::new(Tracer::disabled(), Clock::system())
-                .add_service(OrderServiceServer::new(Orders(edge.waits.clone())));
+            let server = palinode_rpc::Server::new(
+                Tracer::disabled(),
+                Clock::system(),
+                palinode_rpc::Door::Open,
+            )
+            .add_service(OrderServiceServer::new(Orders(edge.waits.clone())));
             let stop = edge.tasks.stop_token();
             async move { Ok(server.serve(orders, stop).await?) }
         });

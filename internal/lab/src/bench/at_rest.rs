@@ -16,7 +16,6 @@ use palinode_pb::saga::v1::{
     ActOnSagaRequest, GetSagaRequest, ListBreakersRequest, ListCasesRequest, ListSagasRequest,
     Pause, Resume, SagaState,
 };
-use palinode_rpc::Channel;
 use palinode_saga::{Answer, DbTime, Direction, Input, Plan, State, next};
 use palinode_testkit::Progress;
 use palinode_values::Clock;
@@ -24,6 +23,7 @@ use sqlx::{Connection, PgConnection};
 use tokio::time::Instant;
 
 use crate::backing::{Backing, BackingOptions, KafkaChoice};
+use crate::passes::{Passes, SignedChannel, Who, signed};
 use crate::prepare::migrate;
 use crate::stack::{Ports, Stack, StackOptions, Tracing};
 
@@ -77,7 +77,10 @@ pub async fn at_rest(options: AtRest, json: bool, out: &mut impl Write) -> anyho
     let addresses = stack.addresses().iter();
     let mut addresses = addresses.filter(|(name, _)| *name == "orchestrator");
     let (_, address) = addresses.next().context("a stack has an orchestrator")?;
-    let client = SagaServiceClient::new(palinode_rpc::channel(&address.to_string().parse()?));
+    let pass = Passes::minted(&backing.database_url).await?;
+    let pass = pass.of(&Who::admin()).await?;
+    let channel = palinode_rpc::channel(&address.to_string().parse()?);
+    let client = SagaServiceClient::new(signed(channel, &pass)?);
     let measured = measure(client, &mut database).await?;
     for (name, median, worst) in &measured {
         writeln!(
@@ -228,7 +231,7 @@ async fn fill(database: &mut PgConnection, sagas: i64, in_flight: i64) -> anyhow
 type Measured = Vec<(&'static str, f64, f64)>;
 
 async fn measure(
-    client: SagaServiceClient<Channel>,
+    client: SagaServiceClient<SignedChannel>,
     database: &mut PgConnection,
 ) -> anyhow::Result<Measured> {
     let ids: Vec<sqlx::types::Uuid> = sqlx::query_scalar(
@@ -291,7 +294,6 @@ async fn measure(
         saga_id,
         verb: Some(verb),
         reason: "measured".to_owned(),
-        principal: "at_rest".to_owned(),
         ..ActOnSagaRequest::default()
     };
     let pause = async |round: usize| {

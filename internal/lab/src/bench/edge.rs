@@ -1,12 +1,13 @@
 //! `palinode bench edge`: what the gateway costs, and many streams at once.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use bytes::Bytes;
 use futures_util::future::try_join_all;
 use futures_util::{StreamExt, stream};
-use http::{Method, Request, StatusCode};
+use http::{Method, Request, StatusCode, header};
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
 use hyper::client::conn::http2::{SendRequest, handshake};
@@ -16,7 +17,7 @@ use palinode_messaging::LANES;
 use palinode_pb::order::v1::GetOrderRequest;
 use palinode_pb::order::v1::order_service_client::OrderServiceClient;
 use palinode_relay::operate::set_paused;
-use palinode_rpc::{Channel, channel};
+use palinode_rpc::channel;
 use serde_json::{Value as Json, json};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
@@ -29,6 +30,7 @@ use super::sagas::Sagas;
 use super::site::{Common, Site};
 use super::{Bar, Shop};
 use crate::gateway::Gateway;
+use crate::passes::{Pass, SignedChannel, signed};
 use crate::prepare::database_of;
 use crate::stack::{Stack, Tracing};
 
@@ -98,8 +100,8 @@ async fn judged(site: &Site, report: &mut Report) -> anyhow::Result<()> {
 
 /// What the gateway adds to a call that reads one order.
 async fn calls(stack: &Stack, shop: &Shop, calls: u32, report: &mut Report) -> anyhow::Result<()> {
-    let gateway = Gateway::at(&stack.url())?;
-    let mut orders = client(stack)?;
+    let gateway = gateway(stack, shop)?;
+    let mut orders = client(stack, &gateway.pass().await?)?;
     let id = place(&gateway, shop, 0).await?;
     let path = format!("/v1/orders/{id}");
     let (mut direct, mut through) = (Latencies::new(), Latencies::new());
@@ -133,19 +135,24 @@ async fn calls(stack: &Stack, shop: &Shop, calls: u32, report: &mut Report) -> a
     Ok(())
 }
 
-fn client(stack: &Stack) -> anyhow::Result<OrderServiceClient<Channel>> {
+fn gateway(stack: &Stack, shop: &Shop) -> anyhow::Result<Gateway> {
+    Ok(Gateway::at(&stack.url())?.with_shared(Arc::clone(&shop.passes)))
+}
+
+fn client(stack: &Stack, pass: &Pass) -> anyhow::Result<OrderServiceClient<SignedChannel>> {
     let mut addresses = stack.addresses().iter();
     let order = addresses.find(|(name, _)| *name == "order");
     let (_, address) = order.context("a stack has an order service")?;
-    Ok(OrderServiceClient::new(channel(
-        &address.to_string().parse()?,
-    )))
+    let channel = channel(&address.to_string().parse()?);
+    Ok(OrderServiceClient::new(signed(channel, pass)?))
 }
 
 async fn place(gateway: &Gateway, shop: &Shop, number: u64) -> anyhow::Result<String> {
-    let order = Shop::json(&shop.order(number, &Sagas::default().load(Duration::ZERO)));
+    let (user, order) = shop.order(number, &Sagas::default().load(Duration::ZERO));
+    let order = Shop::json(&order);
     let key = format!("edge-{number}");
     let answer = gateway
+        .user(user)
         .send(Method::POST, "/v1/orders", Some(&key), order)
         .await?;
     let id = answer.success()?["orderId"].as_str().map(str::to_owned);
@@ -160,7 +167,7 @@ async fn streams(
     count: u32,
     report: &mut Report,
 ) -> anyhow::Result<()> {
-    let gateway = Gateway::at(&stack.url())?;
+    let gateway = gateway(stack, shop)?;
     let processes = Processes::find(0, None);
     let outbox = outbox(site).await?;
     let lanes: Vec<i16> = (0..LANES).map(i16::try_from).collect::<Result<_, _>>()?;
@@ -179,7 +186,7 @@ async fn streams(
     drop(placing);
     let before = processes.memory().palinode;
     let began = Instant::now();
-    let mut watching = open(&stack.url(), ids).await?;
+    let mut watching = open(&gateway, ids).await?;
     let opened = began.elapsed();
     let during = processes.memory().palinode;
     let let_go = Instant::now();
@@ -240,14 +247,17 @@ struct Watching {
 }
 
 /// Opens a stream of each order; when it returns each has had its first answer.
-async fn open(server: &str, ids: Vec<String>) -> anyhow::Result<Watching> {
+async fn open(gateway: &Gateway, ids: Vec<String>) -> anyhow::Result<Watching> {
+    let (server, pass) = (gateway.server(), gateway.pass().await?);
     let per_connection = STREAMS_PER_CONNECTION as usize;
     let mut watching = Watching::default();
     let mut bar = Bar::new("streams open", ids.len() as u64);
     let mut count = 0;
     for some in ids.chunks(per_connection) {
         let sender = connect(server, &mut watching.connections).await?;
-        let opening = some.iter().map(|id| begin(sender.clone(), server, id));
+        let opening = some
+            .iter()
+            .map(|id| begin(sender.clone(), server, &pass, id));
         for body in try_join_all(opening).await? {
             watching.streams.spawn(read_to_the_end(body));
             count += 1;
@@ -272,9 +282,12 @@ async fn connect(
 async fn begin(
     mut sender: SendRequest<Empty<Bytes>>,
     server: &str,
+    pass: &Pass,
     id: &str,
 ) -> anyhow::Result<Incoming> {
-    let request = Request::get(format!("{server}/v1/orders/{id}:watch")).body(Empty::new())?;
+    let request = Request::get(format!("{server}/v1/orders/{id}:watch"))
+        .header(header::AUTHORIZATION, &pass.header)
+        .body(Empty::new())?;
     let response = sender.send_request(request).await?;
     ensure!(response.status() == StatusCode::OK, "{}", response.status());
     let mut body = response.into_body();

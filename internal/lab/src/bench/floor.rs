@@ -66,8 +66,8 @@ pub struct Floor {
 pub async fn floor(common: &Common, options: Floor) -> anyhow::Result<Report> {
     let mut site = Site::open(common).await?;
     let shop = Shop::open(&site.backing.database_url).await?;
-    let order = Shop::json(&shop.order(0, &LOAD));
-    let sample = Sample::take(&site, order)
+    let (user, order) = shop.order(0, &LOAD);
+    let sample = Sample::take(&site, user, Shop::json(&order))
         .await
         .context("the sample order")?;
     let sample = Arc::new(sample);

@@ -2,6 +2,7 @@
 //! tells it.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
@@ -21,6 +22,7 @@ use uuid::Uuid;
 use super::latencies::Latencies;
 use super::shop::Shop;
 use crate::gateway::Gateway;
+use crate::passes::{Passes, Who};
 use crate::stack::Stack;
 
 /// Between two looks at what is to be done next.
@@ -197,7 +199,10 @@ impl Load {
                                 .map(|_| OrderServiceClient::new(palinode_rpc::channel(&authority)))
                                 .collect(),
                         ),
-                        Through::Rest => Door::Rest(Box::new(Gateway::at(&gateway)?)),
+                        Through::Rest => {
+                            let passes = Arc::clone(&shop.passes);
+                            Door::Rest(Box::new(Gateway::at(&gateway)?.with_shared(passes)))
+                        }
                     };
                     let topics = [Topic::ORCHESTRATOR_EVENTS];
                     let tail = TopicTail::start(&kafka, &topics, StartAt::End).await?;
@@ -225,8 +230,15 @@ struct Answered {
 }
 
 enum Call {
-    Grpc(Box<OrderServiceClient<Channel>>, Box<PlaceOrderRequest>),
+    Grpc(Box<GrpcCall>),
     Rest(Box<Gateway>, Bytes),
+}
+
+struct GrpcCall {
+    client: OrderServiceClient<Channel>,
+    order: PlaceOrderRequest,
+    passes: Arc<Passes>,
+    who: Who,
 }
 
 /// An order that is on its way to the service.
@@ -238,11 +250,14 @@ struct Placing {
 async fn call(placing: Placing, key: String, call: Call) -> (Placing, anyhow::Result<Uuid>) {
     let answer = async {
         match call {
-            Call::Grpc(mut client, order) => {
-                let mut request = tonic::Request::new(*order);
+            Call::Grpc(mut call) => {
+                let pass = call.passes.of(&call.who).await?;
+                let mut request = tonic::Request::new(call.order);
                 let key = AsciiMetadataValue::try_from(key)?;
                 request.metadata_mut().insert("idempotency-key", key);
-                let answer = client.place_order(request).await?.into_inner();
+                let token = AsciiMetadataValue::try_from(pass.header.as_bytes())?;
+                request.metadata_mut().insert("authorization", token);
+                let answer = call.client.place_order(request).await?.into_inner();
                 let order = answer.order.context("an answer without an order")?;
                 Ok(order.saga_id.parse()?)
             }
@@ -365,13 +380,18 @@ impl Runner {
         let number = self.next;
         self.next += 1;
         self.calling += 1;
-        let order = self.shop.order(number, &self.load);
+        let (user, order) = self.shop.order(number, &self.load);
         let ready = match &self.door {
             Door::Grpc(clients) => {
                 let client = &clients[usize::try_from(number).unwrap_or(0) % clients.len()];
-                Call::Grpc(Box::new(client.clone()), Box::new(order))
+                Call::Grpc(Box::new(GrpcCall {
+                    client: client.clone(),
+                    order,
+                    passes: Arc::clone(&self.shop.passes),
+                    who: Who::customer(user),
+                }))
             }
-            Door::Rest(gateway) => Call::Rest(gateway.clone(), Shop::json(&order)),
+            Door::Rest(gateway) => Call::Rest(Box::new(gateway.user(user)), Shop::json(&order)),
         };
         let placing = Placing {
             began: intended,

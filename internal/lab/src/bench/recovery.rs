@@ -135,7 +135,7 @@ async fn crash(
     report: &mut Report,
 ) -> anyhow::Result<()> {
     let server = site.backing.database_url.clone();
-    let gateway = Gateway::at(&fleet.url())?;
+    let gateway = Gateway::of_stack(&fleet.url(), &server).await?;
     let mut sagas = PgConnection::connect(&database_of(&server, Area::Saga)).await?;
     let first = place(&gateway).await?; // everything was used once
     until(&mut sagas, first.saga, "state = 'completed'").await?;
@@ -235,7 +235,7 @@ async fn place(gateway: &Gateway) -> anyhow::Result<Sample> {
                     "city": "Berlin", "country": "DE"},
         "paymentMethod": {"wallet": {}},
     });
-    let placed = gateway.post("/v1/orders", &order, None).await?.success()?;
+    let placed = gateway.order(&order, None).await?.success()?;
     let id = |field: &str| -> anyhow::Result<Uuid> {
         let id = placed[field].as_str();
         Ok(id

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use anyhow::Context;
 use bytes::Bytes;
 use palinode_db::Area;
@@ -10,6 +12,7 @@ use palinode_values::{Currency, Money};
 use serde_json::json;
 
 use super::load::Load;
+use crate::passes::Passes;
 use crate::prepare::connect;
 
 /// Users and SKUs that orders are spread over, evenly and in no order.
@@ -26,6 +29,7 @@ const MONEY_MINOR: i64 = 99_000_000;
 /// A catalogue large enough that nothing runs out, and the orders over it: one piece each.
 #[derive(Debug, Clone)]
 pub struct Shop {
+    pub(super) passes: Arc<Passes>,
     users: Vec<String>,
     skus: Vec<String>,
 }
@@ -37,6 +41,7 @@ impl Shop {
     /// A database does not answer.
     pub async fn open(server: &str) -> anyhow::Result<Self> {
         let shop = Self {
+            passes: Arc::new(Passes::minted(server).await?),
             users: (0..USERS).map(|n| format!("user-{n:04}")).collect(),
             skus: (0..SKUS).map(|n| format!("part-{n:03}")).collect(),
         };
@@ -83,9 +88,9 @@ impl Shop {
         seeded.context("seeding wallets")
     }
 
-    /// Order `number` of a load.
+    /// Order `number` of a load, and who places it.
     #[must_use]
-    pub fn order(&self, number: u64, load: &Load) -> PlaceOrderRequest {
+    pub fn order(&self, number: u64, load: &Load) -> (&str, PlaceOrderRequest) {
         // Fibonacci hashing: neighbours lie far apart, and everybody gets the same share
         let mixed = number.wrapping_mul(0x9E37_79B9_7F4A_7C15);
         let sku = if load.is_hot { 0 } else { (mixed >> 32) % SKUS };
@@ -102,8 +107,8 @@ impl Shop {
         } else {
             "DE"
         };
-        PlaceOrderRequest {
-            user_id: self.users[at((mixed >> 40) % USERS)].clone(),
+        let user = self.users[at((mixed >> 40) % USERS)].as_str();
+        let order = PlaceOrderRequest {
             lines: vec![StockLine {
                 sku: self.skus[at(sku)].clone(),
                 quantity: 1,
@@ -118,7 +123,8 @@ impl Shop {
             payment_method: Some(PaymentMethod {
                 method: Some(method),
             }),
-        }
+        };
+        (user, order)
     }
 
     /// Whether order `number` fails at its last step: no carrier goes there.
@@ -144,7 +150,6 @@ impl Shop {
             Some(payment_method::Method::Wallet(_)) | None => json!({"wallet": {}}),
         };
         let order = json!({
-            "userId": order.user_id,
             "lines": lines,
             "address": {"name": address.name, "street": address.street,
                 "postalCode": address.postal_code, "city": address.city,

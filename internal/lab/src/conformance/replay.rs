@@ -188,11 +188,10 @@ impl Replay {
                         saga_id: saga.to_string(),
                         verb: Some(wish(verb)?),
                         reason: "as the script says".to_owned(),
-                        principal: "script".to_owned(),
                         ..ActOnSagaRequest::default()
                     };
                     // what is refused changes nothing, here as there
-                    self.stepper.act(request).await.ok();
+                    self.stepper.act(request, "script".parse()?).await.ok();
                     wire.extend(self.sent().await?);
                 }
             }

@@ -107,7 +107,7 @@ impl Crowd {
     async fn place(&self, planned: &Planned) -> anyhow::Result<Uuid> {
         let answer = again_until(RETRY_LIMIT, async || {
             let key = Some(planned.key.as_str());
-            self.gateway.post("/v1/orders", &planned.body, key).await
+            self.gateway.order(&planned.body, key).await
         })
         .await?;
         id_of(&answer.success()?)

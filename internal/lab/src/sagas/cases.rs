@@ -22,8 +22,6 @@ pub enum Question {
     Acknowledge {
         /// Its id.
         saga: String,
-        /// Who.
-        principal: String,
     },
     /// The breakers that are open, or were.
     Breakers,
@@ -54,11 +52,9 @@ pub async fn answer(
                 .get(&format!("/v1/cases?pageSize={limit}&class={class}"))
                 .await?
         }
-        Question::Acknowledge { saga, principal } => {
+        Question::Acknowledge { saga } => {
             let path = format!("/v1/sagas/{}:acknowledge", checked(saga)?);
-            gateway
-                .post(&path, &json!({"principal": principal}), None)
-                .await?
+            gateway.post(&path, &json!({}), None).await?
         }
         Question::Breakers => gateway.get("/v1/breakers").await?,
         Question::Set {

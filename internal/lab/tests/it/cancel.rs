@@ -12,7 +12,7 @@ const LIMIT: Duration = Duration::from_secs(30);
 /// An order that is confirmed.
 async fn confirmed(rig: &Rig, payment: Json) -> Json {
     let body = mugs("alice", "DE", payment);
-    let placed = rig.gateway.post("/v1/orders", &body, None).await;
+    let placed = rig.gateway.order(&body, None).await;
     let placed = placed.unwrap().success().unwrap();
     let order = rig.decided(placed["orderId"].as_str().unwrap()).await;
     assert_eq!(order["status"], "ORDER_STATUS_CONFIRMED", "{order:#}");
@@ -84,7 +84,7 @@ async fn a_new_version_runs_beside_the_old_one() {
     assert_eq!(saga.unwrap().success().unwrap()["planVersion"], 2);
 
     let body = mugs("alice", "AQ", card());
-    let placed = rig.gateway.post("/v1/orders", &body, None).await;
+    let placed = rig.gateway.order(&body, None).await;
     let placed = placed.unwrap().success().unwrap();
     let id = placed["orderId"].as_str().unwrap();
     let rejected = rig.decided(id).await;

@@ -58,7 +58,7 @@ async fn one_order_is_one_trace(country: &str, expect: &str) {
         .await
         .unwrap();
     let body = mugs("alice", country, card());
-    let placed = rig.gateway.post("/v1/orders", &body, Some("one")).await;
+    let placed = rig.gateway.order(&body, Some("one")).await;
     let placed = placed.unwrap().success().unwrap();
     let order = rig.decided(placed["orderId"].as_str().unwrap()).await;
     assert_eq!(order["status"], expect);

@@ -170,14 +170,14 @@ async fn each_invariant_sees_the_wrong_it_is_there_for() {
         ("d", "AQ", wallet()),
     ] {
         let body = mugs("alice", country, payment);
-        let placed = rig.gateway.post("/v1/orders", &body, Some(key)).await;
+        let placed = rig.gateway.order(&body, Some(key)).await;
         orders.push(placed.unwrap().success().unwrap()["orderId"].clone());
     }
     for order in orders {
         rig.decided(order.as_str().unwrap()).await;
     }
     let body = mugs("alice", "DE", wallet());
-    let placed = rig.gateway.post("/v1/orders", &body, Some("e")).await;
+    let placed = rig.gateway.order(&body, Some("e")).await;
     let placed = placed.unwrap().success().unwrap();
     let order = rig.decided(placed["orderId"].as_str().unwrap()).await;
     rig.cancel(&order).await;

@@ -32,7 +32,7 @@ async fn every_unit_is_sold_as_long_as_somebody_can_pay() {
                                 "city": "Berlin", "country": "DE"},
                     "paymentMethod": {"wallet": {}},
                 });
-                let answer = gateway.post("/v1/orders", &order, None).await.unwrap();
+                let answer = gateway.order(&order, None).await.unwrap();
                 let order = answer.success().unwrap();
                 order["orderId"].as_str().unwrap().to_owned()
             }

@@ -15,3 +15,4 @@ mod outbox;
 mod rig;
 mod starters;
 mod verbs;
+mod walk;

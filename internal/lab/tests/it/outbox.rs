@@ -53,7 +53,7 @@ async fn until_parked(outboxes: &Outboxes, count: usize) -> Vec<Json> {
 /// Places an order, and waits for its end.
 async fn place_one(rig: &Rig) {
     let order = mugs("alice", "DE", wallet());
-    let answer = rig.gateway.post("/v1/orders", &order, None).await.unwrap();
+    let answer = rig.gateway.order(&order, None).await.unwrap();
     let placed = answer.success().unwrap();
     let order = rig.decided(placed["orderId"].as_str().unwrap()).await;
     assert_eq!(order["status"], "ORDER_STATUS_CONFIRMED");

@@ -53,7 +53,9 @@ impl Rig {
         .await
         .unwrap();
         Rig {
-            gateway: Gateway::at(&stack.url()).unwrap(),
+            gateway: Gateway::of_stack(&stack.url(), &backing.database_url)
+                .await
+                .unwrap(),
             backing,
             spans,
             stack,
@@ -64,6 +66,13 @@ impl Rig {
     pub(crate) async fn stop_services(self) -> Backing {
         self.stack.stop().await.unwrap();
         self.backing
+    }
+
+    /// Where a service listens.
+    pub(crate) fn address(&self, service: &str) -> String {
+        let mut addresses = self.stack.addresses().iter();
+        let (_, address) = addresses.find(|(name, _)| *name == service).unwrap();
+        address.to_string()
     }
 
     pub(crate) async fn connect(&self, area: Area) -> PgConnection {
@@ -84,8 +93,8 @@ impl Rig {
     pub(crate) async fn cancel(&self, order: &Json) -> Json {
         let path = format!("/v1/orders/{}:cancel", order["orderId"].as_str().unwrap());
         eventually(LIMIT, "the cancellation is taken", async || {
-            let body = json!({"userId": order["userId"]});
-            let answer = self.gateway.post(&path, &body, None).await.unwrap();
+            let customer = self.gateway.user(order["userId"].as_str().unwrap());
+            let answer = customer.post(&path, &json!({}), None).await.unwrap();
             if answer.status.is_success() {
                 return Some(answer.success().unwrap());
             }

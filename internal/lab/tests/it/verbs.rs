@@ -25,8 +25,7 @@ impl Rig {
     }
 
     async fn act(&self, saga: &str, verb: &str, body: Json, more: Json) -> anyhow::Result<Json> {
-        let mut request =
-            json!({"principal": "ada", "reason": "paid by bank transfer", verb: body});
+        let mut request = json!({"reason": "paid by bank transfer", verb: body});
         for (field, value) in more.as_object().unwrap() {
             request[field] = value.clone();
         }
@@ -39,7 +38,7 @@ impl Rig {
 async fn stuck(rig: &Rig) -> (String, Json) {
     let card = json!({"card": {"token": "tok_closed"}});
     let body = mugs("alice", "AQ", card);
-    let placed = rig.gateway.post("/v1/orders", &body, None).await.unwrap();
+    let placed = rig.gateway.order(&body, None).await.unwrap();
     let saga = placed.success().unwrap()["sagaId"]
         .as_str()
         .unwrap()
@@ -121,7 +120,6 @@ async fn a_bulk_shows_its_counts_and_then_acts_on_each_saga() {
         "filter": {"participant": "payment", "state": "SAGA_STATE_NEEDS_ATTENTION"},
         "abandon": {},
         "reason": "test data",
-        "principal": "ada",
     });
     let run = async |consent| {
         let mut out = Vec::new();

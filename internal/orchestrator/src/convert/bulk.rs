@@ -6,6 +6,7 @@ use palinode_pb::saga::v1::create_bulk_request::Verb as PbVerb;
 use palinode_pb::saga::v1::{self as pb, BulkState, CreateBulkRequest, SagaFilter, SagaState};
 use palinode_rpc::Violations;
 use palinode_saga::Verb;
+use palinode_values::UserId;
 use prost::Message;
 
 use super::By;
@@ -50,9 +51,10 @@ const STUCK: [&str; 6] = [
 pub(crate) fn wanted_bulk(
     registry: &Registry,
     request: CreateBulkRequest,
+    principal: &UserId,
 ) -> Result<WantedBulk, Violations> {
     let mut wrong = Violations::new();
-    let by = by(&request.reason, &request.principal, &mut wrong);
+    let by = by(&request.reason, principal, &mut wrong);
     let rate = match request.rate {
         0 => RATE_DEFAULT,
         rate @ 1..=RATE_MAX => rate,

@@ -6,6 +6,7 @@ use palinode_pb::saga::v1::act_on_saga_request::Verb as PbVerb;
 use palinode_pb::saga::v1::{ActOnSagaRequest, Claim as PbClaim};
 use palinode_rpc::Violations;
 use palinode_saga::{Claim, Plan, Verb};
+use palinode_values::UserId;
 
 use super::By;
 use crate::runner::deed::Deed;
@@ -22,12 +23,11 @@ pub(crate) struct Wanted {
 }
 
 const REASON_CHARS: std::ops::RangeInclusive<usize> = 3..=500;
-const PRINCIPAL_CHARS: std::ops::RangeInclusive<usize> = 1..=100;
 
 /// Reads the request; every wrong field is named.
-pub(crate) fn wanted(request: ActOnSagaRequest) -> Result<Wanted, Violations> {
+pub(crate) fn wanted(request: ActOnSagaRequest, principal: &UserId) -> Result<Wanted, Violations> {
     let mut wrong = Violations::new();
-    let by = by(&request.reason, &request.principal, &mut wrong);
+    let by = by(&request.reason, principal, &mut wrong);
     let needs_version = matches!(
         request.verb,
         Some(PbVerb::AcceptResidue(_) | PbVerb::Abandon(_))
@@ -52,40 +52,27 @@ pub(crate) fn wanted(request: ActOnSagaRequest) -> Result<Wanted, Violations> {
 }
 
 /// Who acts, and why.
-pub(super) fn by(reason: &str, principal: &str, wrong: &mut Violations) -> By {
+pub(super) fn by(reason: &str, principal: &UserId, wrong: &mut Violations) -> By {
     let by = By {
         reason: reason.trim().to_owned(),
-        principal: principal.trim().to_owned(),
+        principal: principal.to_string(),
         bulk: None,
     };
-    let (reason, principal) = (&by.reason, &by.principal);
-    if !REASON_CHARS.contains(&reason.chars().count()) {
+    if !REASON_CHARS.contains(&by.reason.chars().count()) {
         wrong.add(
             "reason",
             "OUT_OF_RANGE",
             "must say why, in 3 to 500 characters",
         );
     }
-    if !PRINCIPAL_CHARS.contains(&principal.chars().count()) {
-        wrong.add(
-            "principal",
-            "OUT_OF_RANGE",
-            "must say who acts, in 1 to 100 characters",
-        );
-    }
     by
 }
 
 /// Who acts, and why, where that is all that can be wrong.
-pub(crate) fn reason_and_principal(reason: &str, principal: &str) -> Result<By, Violations> {
+pub(crate) fn reason_and_principal(reason: &str, principal: &UserId) -> Result<By, Violations> {
     let mut wrong = Violations::new();
     let by = by(reason, principal, &mut wrong);
     if wrong.is_empty() { Ok(by) } else { Err(wrong) }
-}
-
-/// Who acts, where nobody asks why.
-pub(crate) fn principal(principal: &str) -> Result<String, Violations> {
-    reason_and_principal("acknowledged", principal).map(|by| by.principal)
 }
 
 /// The version of the plan that sagas are to move to.

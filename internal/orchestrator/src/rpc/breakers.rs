@@ -5,6 +5,7 @@ use palinode_pb::saga::v1::{
 };
 use palinode_rpc::Violations;
 use palinode_saga::Direction;
+use palinode_values::UserId;
 
 use super::{Refused, Sagas};
 use crate::convert;
@@ -28,9 +29,10 @@ impl Sagas {
     pub(super) async fn set(
         &self,
         request: SetBreakerRequest,
+        principal: &UserId,
     ) -> Result<SetBreakerResponse, Refused> {
         let breakers = self.wanted(&request).map_err(Refused::Invalid)?;
-        let by = convert::reason_and_principal(&request.reason, &request.principal);
+        let by = convert::reason_and_principal(&request.reason, principal);
         let by = by.map_err(Refused::Invalid)?;
         for breaker in &breakers {
             let (db, open) = (&self.engine.db, request.open);

@@ -1,6 +1,6 @@
 use palinode_pb::saga::v1::{Bulk, CreateBulkRequest, ListBulksRequest, ListBulksResponse};
 use palinode_rpc::Violations;
-use palinode_values::BulkId;
+use palinode_values::{BulkId, UserId};
 
 use super::{Sagas, page_size};
 use crate::convert;
@@ -13,10 +13,14 @@ fn id(field: &'static str, text: &str) -> Result<BulkId, BulkError> {
 }
 
 impl Sagas {
-    pub(super) async fn prepare(&self, request: CreateBulkRequest) -> Result<Bulk, BulkError> {
+    pub(super) async fn prepare(
+        &self,
+        request: CreateBulkRequest,
+        principal: &UserId,
+    ) -> Result<Bulk, BulkError> {
         // a newer release may have brought the plan that is named
         self.engine.registry.refresh(&self.engine.db).await?;
-        let wanted = convert::wanted_bulk(&self.engine.registry, request)?;
+        let wanted = convert::wanted_bulk(&self.engine.registry, request, principal)?;
         let row = bulk::prepare(&self.engine, &wanted, SAGAS_MAX).await?;
         Ok(convert::bulk(&row, &[]))
     }

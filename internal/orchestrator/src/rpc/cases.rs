@@ -4,6 +4,7 @@ use palinode_pb::saga::v1::{
 };
 use palinode_rpc::Violations;
 use palinode_saga::DbTime;
+use palinode_values::UserId;
 
 use super::{Refused, Sagas, id, page_size};
 use crate::convert;
@@ -70,10 +71,10 @@ impl Sagas {
     pub(super) async fn acknowledge(
         &self,
         request: AcknowledgeSagaRequest,
+        principal: &UserId,
     ) -> Result<AcknowledgeSagaResponse, Refused> {
         let saga = id("saga_id", &request.saga_id)?;
-        let principal = convert::principal(&request.principal).map_err(Refused::Invalid)?;
-        let count = read::acknowledge(&self.engine.db, saga, &principal).await?;
+        let count = read::acknowledge(&self.engine.db, saga, principal.as_str()).await?;
         Ok(AcknowledgeSagaResponse {
             count: i64::try_from(count).unwrap_or(i64::MAX),
         })

@@ -1,11 +1,13 @@
+use palinode_auth::{Caller, Role};
 use palinode_db::{Db, Error};
 use palinode_messaging::{BatchHandler, Committed, Failure, Received};
 use palinode_outbox::Doorbell;
 use palinode_pb::saga::v1::saga_service_server::SagaService;
 use palinode_pb::saga::v1::{ActOnSagaRequest, GetSagaRequest, Saga};
+use palinode_rpc::call_of;
 use palinode_saga::{Plan, State};
 use palinode_telemetry::Tracer;
-use palinode_values::{Clock, SagaId};
+use palinode_values::{Clock, SagaId, UserId};
 use tonic::{Request, Status};
 
 use super::Sagas;
@@ -76,9 +78,10 @@ impl Stepper {
     ///
     /// # Errors
     /// As the caller of the RPC is told.
-    pub async fn act(&self, request: ActOnSagaRequest) -> Result<(), Status> {
+    pub async fn act(&self, request: ActOnSagaRequest, operator: UserId) -> Result<(), Status> {
+        let operator = Caller::customer(operator).with(Role::Operator);
         self.sagas
-            .act_on_saga(Request::new(request))
+            .act_on_saga(call_of(operator, request))
             .await
             .map(drop)
     }

@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use palinode_auth::{Caller, Role};
 use palinode_db::{Area, Db, Error, Options};
 use palinode_messaging::Headers;
 use palinode_outbox::{Doorbell, Rows};
@@ -7,10 +8,11 @@ use palinode_pb::inventory::v1::{ReserveStock, ReserveStockResult, StockLine};
 use palinode_pb::order::v1::{PlaceOrder, RejectOrder};
 use palinode_pb::payment::v1::ChargePaymentResult;
 use palinode_pb::shipping::v1::ArrangeShippingResult;
+use palinode_rpc::call_of;
 use palinode_saga::{Answer, Direction, Plan, Retry, Status, millis, step};
 use palinode_telemetry::Tracer;
 use palinode_testkit::{database::TestDatabase, database::test_database, eventually};
-use palinode_values::{Clock, SagaId};
+use palinode_values::{Clock, SagaId, UserId};
 use prost::{Message, Name};
 
 use super::batch::{Inputs, Reply, Start, apply};
@@ -33,6 +35,15 @@ mod stuck;
 use crate::plans;
 use crate::store::read::{self, SagaRow};
 use crate::store::saga::{self as store, HeadChange, WaitColumns};
+
+fn ada() -> UserId {
+    "ada".parse().unwrap()
+}
+
+/// A call of hers, who looks after sagas.
+fn operator<T>(message: T) -> tonic::Request<T> {
+    call_of(Caller::customer(ada()).with(Role::Operator), message)
+}
 
 /// An orchestrator on a database of its own, without a broker.
 struct World {

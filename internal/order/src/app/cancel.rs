@@ -1,9 +1,10 @@
 use std::slice;
 
+use palinode_auth::Caller;
 use palinode_db::{AsDbError, Error};
 use palinode_outbox::{Held, append};
 use palinode_telemetry::TraceContext;
-use palinode_values::{CancellationId, Coded, ErrorCode, OrderId, SagaId, UserId};
+use palinode_values::{CancellationId, Coded, ErrorCode, OrderId, SagaId};
 
 use super::place::{Key, KeyError, claim};
 use super::{CANCEL_OPENING_STEP, Desk, SERVICE};
@@ -15,7 +16,7 @@ use crate::store;
 /// Why an order is not cancelled. Nothing was written.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CancelError {
-    #[error("there is no order {0} of this user")]
+    #[error("there is no order {0}")]
     NotFound(OrderId),
     #[error("the saga of order {0} is still under way: try again when it is over")]
     NotYet(OrderId),
@@ -89,13 +90,13 @@ impl Coded for CancelError {
 pub(crate) async fn cancel(
     desk: &Desk,
     orchestrator: &Orchestrator,
-    (id, user): (OrderId, &UserId),
+    (id, caller): (OrderId, &Caller),
     key: Option<&Key>,
     trace: &TraceContext,
 ) -> Result<Order, CancelError> {
     let order = store::order::get(&desk.db, id).await?;
     let order = order
-        .filter(|order| order.user == *user)
+        .filter(|order| caller.may_see(&order.user))
         .ok_or(CancelError::NotFound(id))?;
     if let Status::Confirmed(_) = order.status {
         // confirmed by one of two last steps: the other may still be under way
@@ -111,7 +112,7 @@ pub(crate) async fn cancel(
         .run_tx("order.cancel", |mut tx| async move {
             let locked = store::order::lock(&mut tx, &[id]).await?;
             if let Some(key) = key
-                && let Some(before) = claim(&mut tx, user, key, id).await?
+                && let Some(before) = claim(&mut tx, caller.user(), key, id).await?
             {
                 return Ok((tx, (before, None)));
             }

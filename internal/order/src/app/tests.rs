@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use palinode_auth::Caller;
 use palinode_db::{Area, Db, Options};
 use palinode_messaging::Headers;
 use palinode_outbox::Doorbell;
@@ -127,8 +128,9 @@ impl World {
         orchestrator: &Orchestrator,
         key: Option<&Key>,
     ) -> Result<Order, CancelError> {
-        let (id, trace) = ((order.id, &order.user), TraceContext::root());
-        cancel(&self.desk(), orchestrator, id, key, &trace).await
+        let (caller, trace) = (Caller::customer(order.user.clone()), TraceContext::root());
+        let asked = (order.id, &caller);
+        cancel(&self.desk(), orchestrator, asked, key, &trace).await
     }
 
     async fn cancellations(&self) -> i64 {
@@ -427,12 +429,17 @@ async fn orchestrator(known: Vec<(String, SagaState)>) -> (Orchestrator, Serving
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let stop = CancellationToken::new();
-    let server = palinode_rpc::Server::new(Tracer::disabled(), Clock::system())
-        .add_service(StarterServiceServer::new(Knows(known)));
+    let server = palinode_rpc::Server::new(
+        Tracer::disabled(),
+        Clock::system(),
+        palinode_rpc::Door::Open,
+    )
+    .add_service(StarterServiceServer::new(Knows(known)));
     let mut tasks = JoinSet::new();
     tasks.spawn(server.serve(listener, stop));
     let channel = palinode_rpc::channel(&address.parse().unwrap());
-    (Orchestrator::new(channel), tasks)
+    let nobody = palinode_rpc::Credentials::default();
+    (Orchestrator::new(channel, nobody), tasks)
 }
 
 #[tokio::test]

@@ -412,21 +412,38 @@ pub(crate) async fn get(db: &Db, id: OrderId) -> Result<Option<Order>, Error> {
 /// The orders of a user, newest first, older than `before`.
 pub(crate) async fn list(
     db: &Db,
-    user: &UserId,
+    user: Option<&UserId>,
     before: Option<OrderId>,
     limit: i64,
 ) -> Result<Vec<Order>, Error> {
-    let rows = sqlx::query_as!(
-        OrderRow,
-        "SELECT id, user_id, saga_id, status, reason, reason_detail, total_minor, currency, address_name, street, postal_code, city, country, method, card_token, payment_id, shipment_id, cancellation_id, created_at, updated_at, skus, names, quantities, prices_minor
-           FROM orders WHERE user_id = $1 AND ($2::uuid IS NULL OR id < $2)
-          ORDER BY id DESC LIMIT $3",
-        user.as_str(),
-        before.map(|id| id.0),
-        limit
-    )
-    .fetch_all(db.pool())
-    .await?;
+    let before = before.map(|id| id.0);
+    let rows = match user {
+        Some(user) => {
+            sqlx::query_as!(
+                OrderRow,
+                "SELECT id, user_id, saga_id, status, reason, reason_detail, total_minor, currency, address_name, street, postal_code, city, country, method, card_token, payment_id, shipment_id, cancellation_id, created_at, updated_at, skus, names, quantities, prices_minor
+                   FROM orders WHERE user_id = $1 AND ($2::uuid IS NULL OR id < $2)
+                  ORDER BY id DESC LIMIT $3",
+                user.as_str(),
+                before,
+                limit
+            )
+            .fetch_all(db.pool())
+            .await?
+        }
+        None => {
+            sqlx::query_as!(
+                OrderRow,
+                "SELECT id, user_id, saga_id, status, reason, reason_detail, total_minor, currency, address_name, street, postal_code, city, country, method, card_token, payment_id, shipment_id, cancellation_id, created_at, updated_at, skus, names, quantities, prices_minor
+                   FROM orders WHERE $1::uuid IS NULL OR id < $1
+                  ORDER BY id DESC LIMIT $2",
+                before,
+                limit
+            )
+            .fetch_all(db.pool())
+            .await?
+        }
+    };
     let cancelled: Vec<Uuid> = rows.iter().filter_map(|row| row.cancellation_id).collect();
     let cancellations = cancellation::of_ids(db.pool(), &cancelled).await?;
     rows.into_iter()

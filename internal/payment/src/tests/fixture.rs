@@ -13,7 +13,7 @@ use palinode_pb::google::r#type::Money as PbMoney;
 use palinode_pb::payment::v1 as pb;
 use palinode_pb::saga::v1::StepReply;
 use palinode_pb::saga::v1::step_reply::Answer;
-use palinode_rpc::{Server, channel};
+use palinode_rpc::{Door, Server, channel};
 use palinode_saga::Direction;
 use palinode_telemetry::{TraceContext, Tracer};
 use palinode_testkit::database::{TestDatabase, test_database};
@@ -435,7 +435,8 @@ impl CardProcessor {
     pub(super) fn start(&mut self) {
         let listener = self.socket.take().unwrap().listen(64).unwrap();
         let service = palinode_cardprocessor::service(self.db.clone());
-        let server = Server::new(Tracer::disabled(), Clock::system()).add_service(service);
+        let server =
+            Server::new(Tracer::disabled(), Clock::system(), Door::Open).add_service(service);
         let never = CancellationToken::new();
         self.server
             .spawn(async move { server.serve(listener, never).await.unwrap() });

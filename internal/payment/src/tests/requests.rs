@@ -1,8 +1,9 @@
 use std::collections::HashMap;
 
+use palinode_auth::{Caller, Role};
 use palinode_pb::payment::v1 as pb;
 use palinode_pb::payment::v1::payment_service_server::PaymentService;
-use palinode_rpc::Failure;
+use palinode_rpc::{Failure, call_of};
 use palinode_values::{Clock, ErrorCode, UserId};
 use tonic::{Request, Status};
 
@@ -26,6 +27,15 @@ fn credit(user: &str, minor: i64, key: Option<&str>) -> Request<pb::CreditWallet
     request
 }
 
+fn customer(user: &str) -> Caller {
+    Caller::customer(user.parse().unwrap())
+}
+
+fn wallet_of(user: &str, caller: Caller) -> Request<pb::GetWalletRequest> {
+    let user_id = user.to_owned();
+    call_of(caller, pb::GetWalletRequest { user_id })
+}
+
 fn balance(wallet: Option<pb::Wallet>) -> i64 {
     let money = wallet.unwrap().balance.unwrap();
     money.units * 100 + i64::from(money.nanos) / 10_000_000
@@ -43,11 +53,7 @@ fn refusal<T>(result: Result<T, Status>) -> (ErrorCode, String) {
 async fn a_credit_opens_a_wallet_and_adds_to_it() {
     let fixture = Fixture::new().await;
     let handlers = handlers(&fixture);
-    let get = || {
-        Request::new(pb::GetWalletRequest {
-            user_id: "alice".to_owned(),
-        })
-    };
+    let get = || wallet_of("alice", customer("alice"));
     assert_eq!(
         refusal(handlers.get_wallet(get()).await),
         (ErrorCode::NotFound, "NO_WALLET".into())
@@ -74,6 +80,22 @@ async fn a_credit_opens_a_wallet_and_adds_to_it() {
         1_055
     );
     fixture.assert_books_are_right().await;
+}
+
+#[tokio::test]
+async fn a_wallet_is_its_owners_and_of_those_with_a_role() {
+    let fixture = Fixture::with_wallets(&[("alice", 100), ("bob", 5)]).await;
+    let handlers = handlers(&fixture);
+    let see = async |user: &str, caller: Caller| {
+        let answer = handlers.get_wallet(wallet_of(user, caller)).await;
+        answer.map(|answer| balance(answer.into_inner().wallet))
+    };
+    assert_eq!(see("", customer("alice")).await.unwrap(), 100);
+    assert_eq!(see("alice", customer("alice")).await.unwrap(), 100);
+    let staff = customer("carol").with(Role::Staff);
+    assert_eq!(see("bob", staff).await.unwrap(), 5);
+    let others = refusal(see("bob", customer("alice")).await);
+    assert_eq!(others, (ErrorCode::NotFound, "NO_WALLET".into()));
 }
 
 #[tokio::test]
@@ -142,7 +164,8 @@ async fn a_payment_is_shown_with_its_state_and_reason() {
     let mut shown = Vec::new();
     for order in &orders {
         let payment_id = ids[&order.id.0].to_string();
-        let request = Request::new(pb::GetPaymentRequest { payment_id });
+        let caller = customer(order.user);
+        let request = call_of(caller, pb::GetPaymentRequest { payment_id });
         let payment = handlers(&fixture)
             .get_payment(request)
             .await
@@ -168,11 +191,13 @@ async fn a_payment_is_shown_with_its_state_and_reason() {
             (pb::PaymentState::Pending, "card".into(), String::new()),
         ]
     );
-    for (id, code) in [
-        (orders[0].id.to_string(), ErrorCode::NotFound),
-        ("x".to_owned(), ErrorCode::Invalid),
+    let first = ids[&orders[0].id.0].to_string();
+    for (user, payment_id, code) in [
+        ("alice", orders[0].id.to_string(), ErrorCode::NotFound),
+        ("mallory", first, ErrorCode::NotFound),
+        ("alice", "x".to_owned(), ErrorCode::Invalid),
     ] {
-        let request = Request::new(pb::GetPaymentRequest { payment_id: id });
+        let request = call_of(customer(user), pb::GetPaymentRequest { payment_id });
         assert_eq!(
             refusal(handlers(&fixture).get_payment(request).await).0,
             code

@@ -1,4 +1,4 @@
-//! The service as a process hosts it, beside the card processor, with a broker in the process.
+//! The service as a process hosts it, beside the card processor and identity, with a broker in the process.
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail the test")]
 
 use std::collections::BTreeMap;
@@ -6,13 +6,15 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use palinode_auth::{Grant, Role};
 use palinode_db::{Area, Db, Options};
+use palinode_identity::Mint;
 use palinode_messaging::{InProcessBroker, Kafka, Record, SagaHeaders, TOPICS, commands_of};
 use palinode_outbox::{Held, append, fill_topics};
 use palinode_pb::google::r#type::Money;
 use palinode_pb::payment::v1 as pb;
 use palinode_pb::payment::v1::payment_service_client::PaymentServiceClient;
-use palinode_rpc::channel;
+use palinode_rpc::{Code, Credentials, channel};
 use palinode_saga::Direction;
 use palinode_service::{Config, Context, Opening, Tasks, service};
 use palinode_telemetry::{Meter, TraceContext, Tracer};
@@ -25,13 +27,14 @@ use tokio::net::TcpListener;
 const LIMIT: Duration = Duration::from_secs(30);
 const PARTITIONS: i32 = 2;
 
-fn config(kafka: &Kafka, url: &str, processor: SocketAddr) -> Config {
+fn config(kafka: &Kafka, url: &str, processor: SocketAddr, identity: SocketAddr) -> Config {
     let variables = [
         ("PALINODE_KAFKA", kafka.bootstrap.clone()),
         ("PALINODE_TOPIC_PREFIX", kafka.prefix.clone()),
         ("PALINODE_BROKER", "in-process".to_owned()),
         ("PALINODE_DATABASE_URL", url.to_owned()),
         ("PALINODE_CARDPROCESSOR", processor.to_string()),
+        ("PALINODE_IDENTITY", identity.to_string()),
     ];
     let variables: BTreeMap<_, _> = variables
         .into_iter()
@@ -93,6 +96,19 @@ fn charge(order: OrderId, method: pb::payment_method::Method) -> Record {
     }
 }
 
+/// What somebody shows with a call.
+fn shown(mint: &Mint, subject: &str, role: Role) -> Credentials {
+    let grant = Grant {
+        subject: subject.parse().unwrap(),
+        roles: vec![role],
+        session: None,
+        lifetime: LIMIT * 2,
+    };
+    let credentials = Credentials::default();
+    credentials.set(&mint.token(&grant).unwrap());
+    credentials
+}
+
 fn eur(units: i64) -> Money {
     Money {
         currency_code: "EUR".to_owned(),
@@ -129,20 +145,25 @@ async fn fill(url: &str, kafka: &Kafka) -> Db {
 #[tokio::test(flavor = "multi_thread")]
 async fn wallet_and_card_are_charged_by_commands_from_the_broker() {
     let (_broker, kafka) = InProcessBroker::start("it", PARTITIONS).unwrap();
-    let (own, outside) = (
-        test_database(Area::Payment).await,
-        test_database(Area::CardProcessor).await,
-    );
+    let own = test_database(Area::Payment).await;
+    let outside = test_database(Area::CardProcessor).await;
+    let keys = test_database(Area::Identity).await;
     let db = fill(&own.url, &kafka).await;
     let tasks = Tasks::new();
 
+    let (socket, identity) = listener().await;
+    let mint = Mint::open(&fill(&keys.url, &kafka).await).await.unwrap();
+    let settings = config(&kafka, &keys.url, identity, identity);
+    let context = open("identity", settings, socket, &tasks).await;
+    context.host(palinode_identity::build).await.unwrap();
+
     let (socket, processor) = listener().await;
-    let settings = config(&kafka, &outside.url, processor);
+    let settings = config(&kafka, &outside.url, processor, identity);
     let context = open("cardprocessor", settings, socket, &tasks).await;
     context.host(palinode_cardprocessor::build).await.unwrap();
 
     let (socket, address) = listener().await;
-    let settings = config(&kafka, &own.url, processor);
+    let settings = config(&kafka, &own.url, processor, identity);
     let context = open("payment", settings, socket, &tasks).await;
     let readiness = context.readiness.clone();
     context.host(palinode_payment::build).await.unwrap();
@@ -155,7 +176,10 @@ async fn wallet_and_card_are_charged_by_commands_from_the_broker() {
         user_id: "alice".to_owned(),
         amount: Some(eur(20)),
     };
-    client.credit_wallet(credit).await.unwrap();
+    let unasked = client.credit_wallet(credit.clone()).await.unwrap_err();
+    assert_eq!(unasked.code(), Code::Unauthenticated);
+    let admin = shown(&mint, "carol", Role::Admin);
+    client.credit_wallet(admin.sign(credit)).await.unwrap();
 
     use pb::payment_method::{Card, Method, Wallet};
     let token = "tok_visa".to_owned();
@@ -180,7 +204,12 @@ async fn wallet_and_card_are_charged_by_commands_from_the_broker() {
     let get = pb::GetWalletRequest {
         user_id: "alice".to_owned(),
     };
-    let wallet = client.get_wallet(get).await.unwrap().into_inner().wallet;
+    let wallet = client
+        .get_wallet(shown(&mint, "alice", Role::Customer).sign(get))
+        .await
+        .unwrap()
+        .into_inner()
+        .wallet;
     assert_eq!(wallet.unwrap().balance, Some(eur(8)));
     assert_eq!(
         palinode_payment::audit(&db).await.unwrap(),

@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::{Request, Response};
-use palinode_rpc::{Channel, Failure, Health, Limits, Server, channel, traced};
+use palinode_rpc::{Channel, Door, Failure, Health, Limits, Server, channel, traced};
 use palinode_telemetry::{InMemorySpanExporter, TraceContext, Tracer};
 use palinode_values::{Clock, ErrorCode};
 use tokio::net::TcpListener;
@@ -71,9 +71,13 @@ async fn start(limits: Limits) -> Running {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let (slow, spans) = (Slow::default(), InMemorySpanExporter::default());
-    let server = Server::new(Tracer::in_memory("test", &spans), Clock::system())
-        .limits(limits)
-        .add_service(slow.clone());
+    let server = Server::new(
+        Tracer::in_memory("test", &spans),
+        Clock::system(),
+        Door::Open,
+    )
+    .limits(limits)
+    .add_service(slow.clone());
     let (health, stop) = (server.health(), CancellationToken::new());
     Running {
         channel: channel(&address.parse().unwrap()),

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use palinode_rpc::{Channel, channel};
+use palinode_rpc::{Channel, Door, channel};
 use palinode_service::{Condition, Config, Context, Opening, Tasks, service};
 use palinode_telemetry::{Meter, Tracer};
 use palinode_values::Clock;
@@ -57,7 +57,7 @@ async fn health_follows_readiness_and_the_port_is_free_after_the_stop() {
     let (readiness, warm) = (context.readiness.clone(), context.readiness.require("warm"));
     context
         .host(async |context: Context| {
-            context.serve_grpc(context.grpc());
+            context.serve_grpc(context.grpc(Door::Open));
             Ok(())
         })
         .await
@@ -93,7 +93,7 @@ async fn a_service_that_cannot_be_built_is_not_ready_and_says_why() {
 async fn a_failed_task_of_one_service_stops_the_others() {
     let tasks = Tasks::new();
     let (first, second) = (open(&tasks).await, open(&tasks).await);
-    first.serve_grpc(first.grpc());
+    first.serve_grpc(first.grpc(Door::Open));
     second.spawn("sweep", async { anyhow::bail!("disk full") });
     tokio::time::timeout(LIMIT, tasks.stop_token().cancelled())
         .await

@@ -67,7 +67,7 @@ pub(crate) async fn run_commands(
     let (mut made, mut recalled) = (Vec::new(), Vec::new());
     for verdict in &verdicts {
         match verdict {
-            Verdict::Arranged(shipment) => made.push(shipment),
+            Verdict::Arranged(shipment) => made.push(shipment.as_ref()),
             Verdict::Recalled(standing) => recalled.push(*standing),
             Verdict::AlreadyArranged(_)
             | Verdict::Quoted(_)

@@ -37,7 +37,7 @@ pub(crate) struct Asked<'a> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// A carrier is booked.
-    Arranged(Shipment),
+    Arranged(Box<Shipment>),
     /// It was booked for this saga before.
     AlreadyArranged(ShipmentId),
     /// This one would deliver.
@@ -102,16 +102,17 @@ impl Book {
         }
         let carrier = carrier.name.clone();
         self.existing.insert(order, Existing { id, saga });
-        Ok(Verdict::Arranged(Shipment {
+        Ok(Verdict::Arranged(Box::new(Shipment {
             id,
             order,
+            user: arrange.user.clone(),
             saga,
             state: State::Arranged,
             carrier,
             address: arrange.address.clone(),
             items: arrange.items.clone(),
             created_at: now,
-        }))
+        })))
     }
 
     fn carrier(&self, country: &Country) -> Result<&Carrier, Refusal> {

@@ -1,4 +1,4 @@
-use palinode_values::{OrderId, SagaId, ShipmentId, Timestamp};
+use palinode_values::{OrderId, SagaId, ShipmentId, Timestamp, UserId};
 
 use super::{Address, Item, Reason, Refusal};
 
@@ -72,6 +72,7 @@ impl State {
 pub(crate) struct Shipment {
     pub(crate) id: ShipmentId,
     pub(crate) order: OrderId,
+    pub(crate) user: UserId,
     pub(crate) saga: SagaId,
     pub(crate) state: State,
     pub(crate) carrier: String,

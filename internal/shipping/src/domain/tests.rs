@@ -19,6 +19,7 @@ fn ship(number: u128, country: &str, carrier_version: Option<i64>) -> Command {
     let text = |text: &str| text.to_owned();
     Command::Arrange(Arrange {
         order: order(number),
+        user: "ada".parse().unwrap(),
         address: Address {
             name: text("Ada"),
             street: text("Lange Gasse 1"),

@@ -196,6 +196,7 @@ impl Order {
             address,
             lines: lines(),
             carrier_version,
+            user_id: "ada".to_owned(),
         };
         self.command("arrange-shipping", direction, probe, &message)
     }

@@ -1,13 +1,17 @@
 #![expect(clippy::unwrap_used, reason = "a test ends where its helpers fail")]
 
+use palinode_auth::{Caller, Role};
 use palinode_messaging::BatchHandler;
 use palinode_pb::shipping::v1::shipping_service_server::ShippingService;
 use palinode_pb::shipping::v1::{DispatchShipmentRequest, GetShipmentRequest, ShipmentState};
-use palinode_rpc::Failure;
+use palinode_rpc::{Failure, call_of};
 use palinode_values::ErrorCode;
-use tonic::Request;
 
 use crate::fixture::{Fixture, Order, shipment_of, words};
+
+fn staff() -> Caller {
+    Caller::customer("carol".parse().unwrap()).with(Role::Staff)
+}
 
 impl Fixture {
     /// An order whose parcel is booked, and the shipment; its events are taken.
@@ -20,14 +24,14 @@ impl Fixture {
 
     async fn dispatch(&self, shipment: &str) -> Result<ShipmentState, Failure> {
         let shipment_id = shipment.to_owned();
-        let request = Request::new(DispatchShipmentRequest { shipment_id });
+        let request = call_of(staff(), DispatchShipmentRequest { shipment_id });
         let answer = self.rpc().dispatch_shipment(request).await?;
         Ok(answer.into_inner().shipment.unwrap().state())
     }
 
     async fn state(&self, shipment: &str) -> ShipmentState {
         let shipment_id = shipment.to_owned();
-        let request = Request::new(GetShipmentRequest { shipment_id });
+        let request = call_of(staff(), GetShipmentRequest { shipment_id });
         let answer = self.rpc().get_shipment(request).await.unwrap();
         answer.into_inner().shipment.unwrap().state()
     }

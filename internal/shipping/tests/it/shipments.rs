@@ -1,9 +1,9 @@
+use palinode_auth::Caller;
 use palinode_messaging::{BatchHandler, Received};
 use palinode_pb::shipping::v1::shipping_service_server::ShippingService;
 use palinode_pb::shipping::v1::{GetShipmentRequest, ShipmentState};
-use palinode_rpc::Failure;
+use palinode_rpc::{Failure, call_of};
 use palinode_values::ErrorCode;
-use tonic::Request;
 
 use crate::fixture::{Fixture, Order, address, lines, shipment_of, words};
 
@@ -21,7 +21,11 @@ async fn a_shipment_is_arranged_once_and_can_be_looked_at() {
     );
     assert_eq!(fixture.events().await, ["ShipmentArranged"]);
 
-    let get = |shipment_id: String| Request::new(GetShipmentRequest { shipment_id });
+    let get_as = |user: &str, shipment_id: String| {
+        let caller = Caller::customer(user.parse().unwrap());
+        call_of(caller, GetShipmentRequest { shipment_id })
+    };
+    let get = |shipment_id: String| get_as("ada", shipment_id);
     let found = fixture
         .rpc()
         .get_shipment(get(shipment_of(&answers[0])))
@@ -46,6 +50,12 @@ async fn a_shipment_is_arranged_once_and_can_be_looked_at() {
         (failure.code, failure.reason.as_str()),
         (ErrorCode::NotFound, "SHIPMENT_NOT_FOUND")
     );
+    let others = fixture
+        .rpc()
+        .get_shipment(get_as("mallory", shipment_of(&answers[0])))
+        .await
+        .unwrap_err();
+    assert_eq!(Failure::from(others).reason, "SHIPMENT_NOT_FOUND");
     let invalid = fixture
         .rpc()
         .get_shipment(get("nonsense".to_owned()))

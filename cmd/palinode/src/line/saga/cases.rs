@@ -31,14 +31,6 @@ enum CasesCommand {
 struct Acknowledge {
     /// Id of the saga
     saga: String,
-    /// Who has looked at it
-    #[arg(
-        long = "as",
-        env = "USER",
-        value_name = "NAME",
-        default_value = "operator"
-    )]
-    principal: String,
     #[command(flatten)]
     at: At,
 }
@@ -71,14 +63,6 @@ struct Set {
     /// Why
     #[arg(long, value_name = "WORDS")]
     reason: String,
-    /// Who
-    #[arg(
-        long = "as",
-        env = "USER",
-        value_name = "NAME",
-        default_value = "operator"
-    )]
-    principal: String,
     #[command(flatten)]
     at: At,
 }
@@ -98,8 +82,8 @@ impl Cases {
                 (Question::Cases { class, limit }, self.at)
             }
             Some(CasesCommand::Acknowledge(line)) => {
-                let (saga, principal) = (line.saga, line.principal);
-                (Question::Acknowledge { saga, principal }, line.at)
+                let saga = line.saga;
+                (Question::Acknowledge { saga }, line.at)
             }
         }
     }
@@ -122,7 +106,6 @@ impl Breakers {
             "direction": direction,
             "open": open,
             "reason": line.reason,
-            "principal": line.principal,
         });
         let participant = line.participant;
         (

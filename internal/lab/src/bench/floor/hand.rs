@@ -513,6 +513,7 @@ impl Hand {
         let query = sqlx::query(sql::SHIPPING_INSERT)
             .bind(&batch.shipments)
             .bind(&batch.orders)
+            .bind(vec!["alice"; count])
             .bind(&batch.sagas)
             .bind(vec!["arranged"; count])
             .bind(vec!["Elbe Kurier"; count])

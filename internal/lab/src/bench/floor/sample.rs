@@ -96,10 +96,11 @@ pub(super) struct Sample {
 
 impl Sample {
     /// Runs a stack for two orders and copies what the second leaves.
-    pub(super) async fn take(site: &Site, order: Bytes) -> anyhow::Result<Self> {
+    pub(super) async fn take(site: &Site, user: &str, order: Bytes) -> anyhow::Result<Self> {
         let server = &site.backing.database_url;
         let stack = site.stack(Tracing::Off).await?;
-        let gateway = Gateway::at(&stack.url())?;
+        let gateway = Gateway::of_stack(&stack.url(), server).await?;
+        let gateway = gateway.user(user);
         place(&gateway, &order).await?;
         for area in areas() {
             log(server, area, LOG).await?;

@@ -23,10 +23,9 @@ impl World {
             saga_id: id.to_string(),
             verb: Some(verb),
             reason: "asked by the customer".to_owned(),
-            principal: "ada".to_owned(),
             ..ActOnSagaRequest::default()
         });
-        act(&self.engine, id, &wanted(request)?).await
+        act(&self.engine, id, &wanted(request, &ada())?).await
     }
 
     pub(super) async fn versions(&self, id: SagaId) -> Vec<(i64, String, String)> {
@@ -128,11 +127,10 @@ async fn what_is_wrong_with_a_request_is_told_by_field() {
     };
     let nameless = |request| ActOnSagaRequest {
         reason: " ".to_owned(),
-        principal: String::new(),
         ..request
     };
     let wrong = world.asked(id, Verb::Pause(Pause {}), nameless).await;
-    assert_eq!(fields(wrong), ["reason", "principal"]);
+    assert_eq!(fields(wrong), ["reason"]);
     let residue = AcceptResidue {
         steps: vec!["nothing".to_owned()],
     };

@@ -295,12 +295,11 @@ async fn operators_see_which_breaker_holds_what_and_set_them() {
         engine: world.engine.clone(),
     };
     let request = |participant: &str, open| {
-        Request::new(SetBreakerRequest {
+        operator(SetBreakerRequest {
             participant: participant.to_owned(),
             direction: String::new(),
             open,
             reason: "maintenance".to_owned(),
-            principal: "ada".to_owned(),
         })
     };
     let refused = sagas.set_breaker(request("inventroy", true)).await;

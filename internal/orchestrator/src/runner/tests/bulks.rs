@@ -31,12 +31,11 @@ impl World {
             filter: Some(filter),
             verb: Some(verb),
             reason: "the carrier is down".to_owned(),
-            principal: "ada".to_owned(),
             rate,
             run: false,
             moved_too: false,
         };
-        convert::wanted_bulk(&self.engine.registry, request).unwrap()
+        convert::wanted_bulk(&self.engine.registry, request, &ada()).unwrap()
     }
 
     pub(super) async fn prepared(&self, filter: SagaFilter, verb: Verb) -> BulkRow {
@@ -344,7 +343,7 @@ async fn prepared_bulks_that_nobody_runs_are_forgotten() {
 async fn what_is_wrong_with_a_bulk_is_told_by_field() {
     let world = World::new().await;
     let fields = |request: CreateBulkRequest| -> Vec<String> {
-        let wrong = convert::wanted_bulk(&world.engine.registry, request).unwrap_err();
+        let wrong = convert::wanted_bulk(&world.engine.registry, request, &ada()).unwrap_err();
         let told = wrong.list().iter();
         told.map(|v| format!("{}: {}", v.field, v.description))
             .collect()
@@ -367,7 +366,6 @@ async fn what_is_wrong_with_a_bulk_is_told_by_field() {
         filter: Some(filter),
         verb: Some(verb),
         reason: "because".to_owned(),
-        principal: "ada".to_owned(),
         ..CreateBulkRequest::default()
     };
     insta::assert_snapshot!(fields(request(filter, Verb::Resume(Resume {}))).join("\n"));

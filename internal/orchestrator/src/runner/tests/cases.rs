@@ -125,9 +125,8 @@ async fn a_contradiction_is_a_case_of_an_ended_saga_until_somebody_has_looked_at
     );
     let request = AcknowledgeSagaRequest {
         saga_id: id.to_string(),
-        principal: "ada".to_owned(),
     };
-    let done = world.sagas().acknowledge_saga(Request::new(request)).await;
+    let done = world.sagas().acknowledge_saga(operator(request)).await;
     assert_eq!(done.unwrap().into_inner().count, 1);
     assert_eq!(world.classes().await, []);
 }

@@ -49,7 +49,8 @@ pub(crate) const TESTS: [&str; 2] = ["lab", "testkit"];
 pub(crate) const TESTS_USERS: [&str; 2] = ["lab", "palinode"];
 
 /// A service that another one's tests run for real, over loopback.
-pub(crate) const TEST_PEERS: [(&str, &str); 1] = [("payment", "cardprocessor")];
+pub(crate) const TEST_PEERS: [(&str, &str); 2] =
+    [("payment", "cardprocessor"), ("payment", "identity")];
 
 /// The libraries that the kernel may use: none that waits, stores, sends or reads a clock by itself.
 pub(crate) const KERNEL_LIBRARIES: [&str; 7] = [
