@@ -9,6 +9,7 @@ mod bench;
 mod cancel;
 mod conformance;
 mod flow;
+mod identity;
 mod invariants;
 mod isolation;
 mod outbox;
