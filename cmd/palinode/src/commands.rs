@@ -65,6 +65,7 @@ async fn develop(line: Dev) -> anyhow::Result<()> {
         database_url: line.database_url,
         prefix: line.common.topic_prefix,
         plans: line.plans,
+        rate_limit: line.rate_limit,
         tracing: line
             .common
             .otlp_endpoint

@@ -282,6 +282,14 @@ pub(crate) struct Dev {
     /// The version of a plan that new sagas run; may be repeated [default: the one that is current]
     #[arg(long = "plan", value_name = "NAME@VERSION")]
     pub(crate) plans: Vec<PlanVersion>,
+    /// Requests a second that one caller may make, and twice as many at once; 0: any number
+    #[arg(
+        long,
+        env = "PALINODE_RATE_LIMIT",
+        value_name = "N",
+        default_value_t = 100
+    )]
+    pub(crate) rate_limit: u32,
     #[command(flatten)]
     pub(crate) common: Common,
 }

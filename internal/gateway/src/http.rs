@@ -1,8 +1,11 @@
+mod cors;
 mod docs;
 mod errors;
 mod layers;
+mod rate;
 mod router;
 
 pub(crate) use errors::status_rule;
-pub(crate) use layers::layers;
+pub(crate) use layers::{Edge, layers};
+pub(crate) use rate::Limiter;
 pub(crate) use router::router;

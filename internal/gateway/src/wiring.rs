@@ -1,3 +1,5 @@
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use axum::Router;
@@ -8,7 +10,7 @@ use palinode_transcode::{BuildError, StatusRule, Transcoder};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::http;
+use crate::http::{self, Edge, Limiter};
 
 /// Bytes of a request's body: an order of 100 lines has about 6 KiB.
 const BODY_BYTES_MAX: usize = 64 * 1024;
@@ -27,7 +29,23 @@ pub async fn build(context: Context) -> anyhow::Result<()> {
     let (listener, stop) = (context.take_listener(), context.tasks.stop_token());
     let readiness = context.readiness.clone();
     let router = http::router(&transcoder, readiness_of(readiness, stop.clone()));
-    let app = http::layers(router, context.tracer.clone(), context.clock.clone());
+    let limiter = NonZeroU32::new(context.config.rate_limit)
+        .map(|rate| anyhow::Ok(Limiter::new(rate, context.callers()?)))
+        .transpose()?;
+    if let Some(limiter) = limiter.clone() {
+        let stop = context.tasks.stop_token();
+        context.spawn("limits", async move {
+            tokio::select! {
+                () = stop.cancelled() => Ok(()),
+                () = limiter.forget() => Ok(()),
+            }
+        });
+    }
+    let edge = Edge {
+        limiter,
+        origins: context.config.origins()?,
+    };
+    let app = http::layers(router, edge, context.tracer.clone(), context.clock.clone());
     context.spawn("http", serve(listener, app, stop));
     Ok(())
 }
@@ -81,6 +99,7 @@ async fn serve(listener: TcpListener, app: Router, stop: CancellationToken) -> a
             tracing::debug!(%error, "a connection will wait for more to send");
         }
     });
+    let app = app.into_make_service_with_connect_info::<SocketAddr>();
     let serving = axum::serve(listener, app)
         .with_graceful_shutdown(stop.clone().cancelled_owned())
         .into_future();

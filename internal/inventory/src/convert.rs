@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use palinode_messaging::{Topic, events_of};
-use palinode_participant::{Event, Output, Undecodable};
+use palinode_participant::{Event, Output, Undecodable, decoded};
 use palinode_pb::inventory::v1 as pb;
 use palinode_rpc::Violations;
 use palinode_values::{InvalidId, ReservationId, Sku, Timestamp};
@@ -11,34 +11,27 @@ use prost::{Message, Name};
 use crate::app::Adjustment;
 use crate::domain::{Command, Level, Line, Reservation, State};
 
-/// Lines of one command at the most.
-const LINES_MAX: usize = 200;
-/// Pieces that one adjustment moves at the most.
-const DELTA_MAX: i64 = 1_000_000_000;
-const REASON_CHARS_MAX: usize = 200;
 const PAGE_USUAL: u16 = 50;
-const PAGE_MAX: i32 = 200;
 
 /// The command of a record.
 pub(crate) fn command(kind: &str, body: &Bytes) -> Result<Command, Undecodable> {
-    let body = body.clone();
     if kind == pb::ReserveStock::full_name() {
-        let message = pb::ReserveStock::decode(body)?;
+        let message: pb::ReserveStock = decoded(body)?;
         Ok(Command::Reserve {
             order: id(&message.order_id)?,
             lines: lines(message.lines)?,
         })
     } else if kind == pb::ReleaseStock::full_name() {
-        let message = pb::ReleaseStock::decode(body)?;
+        let message: pb::ReleaseStock = decoded(body)?;
         Ok(Command::Release {
             order: id(&message.order_id)?,
         })
     } else if kind == pb::CommitStock::full_name() {
-        let message = pb::CommitStock::decode(body)?;
+        let message: pb::CommitStock = decoded(body)?;
         let (order, reservation) = (id(&message.order_id)?, id(&message.reservation_id)?);
         Ok(Command::Commit { order, reservation })
     } else if kind == pb::Restock::full_name() {
-        let message = pb::Restock::decode(body)?;
+        let message: pb::Restock = decoded(body)?;
         Ok(Command::Restock {
             order: id(&message.order_id)?,
         })
@@ -53,19 +46,7 @@ fn id<T: std::str::FromStr<Err = InvalidId>>(text: &str) -> Result<T, Undecodabl
 }
 
 fn lines(lines: Vec<pb::StockLine>) -> Result<Vec<Line>, Undecodable> {
-    if !(1..=LINES_MAX).contains(&lines.len()) {
-        return Err(Undecodable(format!(
-            "{} lines, not 1 to {LINES_MAX}",
-            lines.len()
-        )));
-    }
     let line = |line: pb::StockLine| {
-        if line.quantity < 1 {
-            return Err(Undecodable(format!(
-                "{} pieces of {}",
-                line.quantity, line.sku
-            )));
-        }
         Ok(Line {
             sku: id(&line.sku)?,
             quantity: i64::from(line.quantity),
@@ -146,24 +127,18 @@ pub(crate) struct Page {
 }
 
 pub(crate) fn page(request: &pb::ListStockRequest) -> Result<Page, Violations> {
-    let mut violations = Violations::new();
     let size = match request.page_size {
         0 => PAGE_USUAL,
-        size if (1..=PAGE_MAX).contains(&size) => u16::try_from(size).unwrap_or(PAGE_USUAL),
-        _ => {
-            violations.add(
-                "page_size",
-                "OUT_OF_RANGE",
-                format!("must be 0 to {PAGE_MAX}"),
-            );
-            PAGE_USUAL
-        }
+        size => u16::try_from(size).unwrap_or(PAGE_USUAL),
     };
     let after = match request.page_token.as_str() {
         "" => None,
-        token => violations.check("page_token", "INVALID_TOKEN", token.parse()),
+        token => {
+            let token = token.parse();
+            let wrong = |e: InvalidId| Violations::of("page_token", "INVALID_TOKEN", e.to_string());
+            Some(token.map_err(wrong)?)
+        }
     };
-    violations.into_result()?;
     Ok(Page { after, size })
 }
 
@@ -195,27 +170,13 @@ pub(crate) fn reservation_id(text: &str) -> Result<ReservationId, Violations> {
 }
 
 pub(crate) fn adjustment(
-    request: pb::AdjustStockRequest,
+    request: &pb::AdjustStockRequest,
     key: Option<String>,
 ) -> Result<Adjustment, Violations> {
-    let mut violations = Violations::new();
-    let sku = violations.check("sku", "INVALID_ID", request.sku.parse());
-    if request.delta == 0 || !(-DELTA_MAX..=DELTA_MAX).contains(&request.delta) {
-        let words = format!("must not be 0, and at most {DELTA_MAX} either way");
-        violations.add("delta", "OUT_OF_RANGE", words);
-    }
-    let reason = request.reason.trim();
-    if reason.chars().count() > REASON_CHARS_MAX || reason.contains('\0') {
-        let words = format!("must be text of {REASON_CHARS_MAX} characters at the most");
-        violations.add("reason", "INVALID_TEXT", words);
-    }
-    let Some(sku) = sku.filter(|_| violations.is_empty()) else {
-        return Err(violations);
-    };
     Ok(Adjustment {
-        sku,
+        sku: sku(&request.sku)?,
         delta: request.delta,
-        reason: reason.to_owned(),
+        reason: request.reason.trim().to_owned(),
         request: key,
     })
 }

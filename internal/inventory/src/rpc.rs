@@ -48,7 +48,7 @@ impl InventoryService for Rpc {
         request: Request<pb::AdjustStockRequest>,
     ) -> Result<Response<pb::AdjustStockResponse>, Status> {
         let key = palinode_rpc::idempotency_key(&request)?;
-        let adjustment = convert::adjustment(request.into_inner(), key)?;
+        let adjustment = convert::adjustment(request.get_ref(), key)?;
         let level = app::adjust_stock(&self.db, &adjustment)
             .await
             .map_err(failed)?;

@@ -180,6 +180,7 @@ async fn on_backing(options: &DemoOptions, backing: &Backing) -> anyhow::Result<
                 ports: Ports::Free,
                 tracing: Tracing::Off,
                 plans: Vec::new(),
+                rate_limit: 0,
             })
             .await?;
             let crowd = crowd(

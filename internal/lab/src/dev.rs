@@ -27,6 +27,8 @@ pub struct DevOptions {
     pub prefix: String,
     /// Where spans go.
     pub tracing: Tracing,
+    /// Requests a second that one caller of the gateway may make; 0: any number.
+    pub rate_limit: u32,
     /// Versions of plans that new sagas run.
     pub plans: Vec<PlanVersion>,
 }
@@ -90,6 +92,7 @@ async fn serve(options: &DevOptions, backing: &Backing) -> anyhow::Result<Stack>
         ports: Ports::Usual(options.port),
         tracing: options.tracing.clone(),
         plans: options.plans.clone(),
+        rate_limit: options.rate_limit,
     })
     .await?;
     // nobody may be reading: that is no reason to stop

@@ -62,6 +62,8 @@ pub struct StackOptions {
     pub tracing: Tracing,
     /// Versions of plans that new sagas run; the others run the one that is current.
     pub plans: Vec<PlanVersion>,
+    /// Requests a second that one caller of the gateway may make; 0: any number.
+    pub rate_limit: u32,
 }
 
 /// Every service in this process, each with its own pools, relay and address: they meet over
@@ -211,6 +213,7 @@ fn config_of(options: &StackOptions) -> anyhow::Result<Config> {
     config.kafka.clone_from(&options.kafka.bootstrap);
     config.topic_prefix.clone_from(&options.kafka.prefix);
     config.plans.clone_from(&options.plans);
+    config.rate_limit = options.rate_limit;
     config.service_secret = Some(random_secret().into());
     config.broker = match options.kafka.broker {
         BrokerKind::Real => palinode_service::Broker::Real,

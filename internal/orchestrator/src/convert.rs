@@ -6,6 +6,7 @@ use palinode_messaging::{HeaderError, Received, SagaHeaders};
 use palinode_pb::saga::v1::step_reply::Answer as PbAnswer;
 use palinode_pb::saga::v1::step_reply::refused::Cause as RefusedCause;
 use palinode_pb::saga::v1::{self as pb, SagaOutcome, SagaState, StartSaga, StepReply};
+use palinode_pb::validate::{Invalid, Validate as _};
 use palinode_saga::{
     Answer, DbTime, Disposition, Need, Plan, Refusal, State, Status, Verb, accepted, ledger,
 };
@@ -45,6 +46,8 @@ pub(crate) enum Undecodable {
     },
     #[error("{0} is neither a start nor a reply")]
     Kind(String),
+    #[error("the start is not valid: {0}")]
+    Start(#[from] Invalid),
     #[error("{field} of the start is missing or cannot be read")]
     Field { field: &'static str },
     #[error("no plan is called {0:?}")]
@@ -75,15 +78,11 @@ fn start(registry: &Registry, record: &Received) -> Result<Start, Undecodable> {
         kind: "StartSaga",
         source,
     })?;
+    message.validate()?;
     let saga_id: SagaId = message
         .saga_id
         .parse()
         .map_err(|_| Undecodable::Field { field: "saga_id" })?;
-    if message.business_key.is_empty() {
-        return Err(Undecodable::Field {
-            field: "business_key",
-        });
-    }
     let plan: Arc<StoredPlan> = registry
         .current(&message.plan)
         .ok_or(Undecodable::UnknownPlan(message.plan))?;

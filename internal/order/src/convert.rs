@@ -19,14 +19,7 @@ use crate::domain::{
 };
 use crate::store::order::Standing;
 
-/// Different SKUs of an order at the most.
-const LINES_MAX: usize = 100;
-/// Pieces of one SKU at the most.
-const QUANTITY_MAX: i32 = 1_000;
-const TEXT_MAX: usize = 100;
-const POSTAL_CODE_MAX: usize = 20;
-
-/// Checks a request of a user; all that is wrong with it at once.
+/// Reads a request of a user that keeps the rules of its proto; all else that is wrong with it at once.
 pub(crate) fn request(message: pb::PlaceOrderRequest, user: UserId) -> Result<Request, Violations> {
     let mut wrong = Violations::new();
     let lines = lines(&mut wrong, &message.lines);
@@ -54,27 +47,8 @@ pub(crate) fn user(text: &str) -> Result<Option<UserId>, Violations> {
 }
 
 fn lines(wrong: &mut Violations, lines: &[StockLine]) -> Vec<(Sku, i32)> {
-    if lines.is_empty() {
-        wrong.add("lines", "REQUIRED", "must have at least one entry");
-    }
-    if lines.len() > LINES_MAX {
-        wrong.add(
-            "lines",
-            "TOO_MANY",
-            format!("must have at most {LINES_MAX} entries"),
-        );
-        return Vec::new();
-    }
     let mut read: Vec<(Sku, i32)> = Vec::with_capacity(lines.len());
     for (position, line) in lines.iter().enumerate() {
-        if !(1..=QUANTITY_MAX).contains(&line.quantity) {
-            let field = format!("lines[{position}].quantity");
-            wrong.add(
-                field,
-                "OUT_OF_RANGE",
-                format!("must be 1 to {QUANTITY_MAX}"),
-            );
-        }
         let field = format!("lines[{position}].sku");
         match line.sku.parse::<Sku>() {
             Err(e) => wrong.add(field, "MALFORMED", format!("must be {}", e.rule)),
@@ -92,30 +66,6 @@ fn address(wrong: &mut Violations, message: Option<PbAddress>) -> Option<Address
         wrong.add("address", "REQUIRED", "must be given");
         return None;
     };
-    let mut text = |field: &str, value: &str, max: usize| {
-        let length = value.chars().count();
-        if length == 0 || value.trim().is_empty() {
-            wrong.add(format!("address.{field}"), "REQUIRED", "must be given");
-        } else if length > max {
-            let words = format!("must be at most {max} characters");
-            wrong.add(format!("address.{field}"), "TOO_LONG", words);
-        } else if value.chars().any(char::is_control) {
-            wrong.add(
-                format!("address.{field}"),
-                "MALFORMED",
-                "must be without control characters",
-            );
-        }
-    };
-    text("name", &message.name, TEXT_MAX);
-    text("street", &message.street, TEXT_MAX);
-    text("postal_code", &message.postal_code, POSTAL_CODE_MAX);
-    text("city", &message.city, TEXT_MAX);
-    let country = &message.country;
-    if country.len() != 2 || !country.bytes().all(|b| b.is_ascii_uppercase()) {
-        let words = "must be two capital letters such as DE (ISO 3166-1)";
-        wrong.add("address.country", "MALFORMED", words);
-    }
     Some(Address {
         name: message.name,
         street: message.street,
@@ -128,20 +78,11 @@ fn address(wrong: &mut Violations, message: Option<PbAddress>) -> Option<Address
 fn payment(wrong: &mut Violations, message: Option<PbMethod>) -> Option<PaymentMethod> {
     match message.and_then(|m| m.method) {
         None => {
-            let words = "must be {\"wallet\": {}} or {\"card\": {\"token\": \"…\"}}";
-            wrong.add("payment_method", "REQUIRED", words);
+            wrong.add("payment_method", "REQUIRED", "must be given");
             None
         }
         Some(payment_method::Method::Wallet(_)) => Some(PaymentMethod::Wallet),
-        Some(payment_method::Method::Card(card)) => {
-            let token = card.token;
-            let visible = token.bytes().all(|b| b.is_ascii_graphic());
-            if token.is_empty() || token.len() > 64 || !visible {
-                let words = "must be 1 to 64 visible ASCII characters";
-                wrong.add("payment_method.card.token", "MALFORMED", words);
-            }
-            Some(PaymentMethod::Card { token })
-        }
+        Some(payment_method::Method::Card(card)) => Some(PaymentMethod::Card { token: card.token }),
     }
 }
 

@@ -4,6 +4,7 @@ use std::future::Future;
 use bytes::Bytes;
 use palinode_db::Tx;
 use palinode_messaging::{SagaHeaders, Topic};
+use palinode_pb::validate::Validate;
 use palinode_saga::{Direction, guard};
 use palinode_values::{SagaId, Timestamp};
 use prost::{Message, Name};
@@ -171,6 +172,18 @@ impl Decided {
             events: Vec::new(),
         }
     }
+}
+
+/// Reads a command of a known kind.
+///
+/// # Errors
+/// The body is no such message, or breaks rules of its proto: all of them are told.
+pub fn decoded<M: Message + Default + Validate>(body: &[u8]) -> Result<M, Undecodable> {
+    let message = M::decode(body)?;
+    message
+        .validate()
+        .map_err(|invalid| Undecodable(invalid.to_string()))?;
+    Ok(message)
 }
 
 impl From<prost::DecodeError> for Undecodable {

@@ -60,7 +60,7 @@ mod store;
 mod waves;
 
 pub use batch::Participant;
-pub use handler::{Decided, Event, Handler, Outcome, Output, Task, Undecodable, step_key};
+pub use handler::{Decided, Event, Handler, Outcome, Output, Task, Undecodable, decoded, step_key};
 pub use opened::opened;
 pub use settle::{Settled, Settlement, lock_pending, settle};
 pub use store::park;

@@ -1,8 +1,9 @@
 use palinode_messaging::{Topic, events_of};
-use palinode_participant::{Event, Outcome, Output};
+use palinode_participant::{Event, Outcome, Output, decoded};
 use palinode_pb::cardprocessor::v1 as processor;
 use palinode_pb::google::r#type::Money as PbMoney;
 use palinode_pb::payment::v1 as pb;
+use palinode_pb::validate::Validate;
 use palinode_rpc::Violations;
 use palinode_saga::Direction;
 use palinode_values::{Currency, Money, OrderId, PaymentId, Timestamp, UserId};
@@ -15,20 +16,19 @@ use crate::domain::{Command, Method, Payment, Reason, Source, State};
 
 /// A credit at the most: a million of the currency. A sum of balances stays far from 64 bits.
 const CREDIT_MINOR_MAX: i64 = 100_000_000;
-const CARD_TOKEN_LEN_MAX: usize = 128;
 
 /// Reads a command. The words of the error tell what is wrong with the record.
 pub(crate) fn command(kind: &str, body: &[u8]) -> Result<Command, String> {
     if kind == pb::ChargePayment::full_name() {
-        charge(pb::ChargePayment::decode(body).map_err(|e| e.to_string())?)
+        charge(read(body)?)
     } else if kind == pb::RefundPayment::full_name() {
-        let refund = pb::RefundPayment::decode(body).map_err(|e| e.to_string())?;
+        let refund: pb::RefundPayment = read(body)?;
         Ok(Command::Refund {
             order_id: parsed(&refund.order_id)?,
             payment_id: None,
         })
     } else if kind == pb::ReturnPayment::full_name() {
-        let back = pb::ReturnPayment::decode(body).map_err(|e| e.to_string())?;
+        let back: pb::ReturnPayment = read(body)?;
         Ok(Command::Refund {
             order_id: parsed(&back.order_id)?,
             payment_id: Some(parsed(&back.payment_id)?),
@@ -46,9 +46,7 @@ fn charge(charge: pb::ChargePayment) -> Result<Command, String> {
     }
     let method = match charge.payment_method.and_then(|choice| choice.method) {
         Some(PbMethod::Wallet(_)) => Method::Wallet,
-        Some(PbMethod::Card(card)) => Method::Card {
-            token: token(card.token)?,
-        },
+        Some(PbMethod::Card(card)) => Method::Card { token: card.token },
         None => return Err("the payment method is missing".to_owned()),
     };
     Ok(Command::Charge {
@@ -59,15 +57,8 @@ fn charge(charge: pb::ChargePayment) -> Result<Command, String> {
     })
 }
 
-/// The processor would refuse any other token for good, as malformed.
-fn token(token: String) -> Result<String, String> {
-    let well_formed = (1..=CARD_TOKEN_LEN_MAX).contains(&token.len())
-        && token.bytes().all(|byte| byte.is_ascii_graphic());
-    if well_formed {
-        Ok(token)
-    } else {
-        Err("the card token is malformed".to_owned())
-    }
+fn read<M: Message + Default + Validate>(body: &[u8]) -> Result<M, String> {
+    decoded(body).map_err(|undecodable| undecodable.0)
 }
 
 fn parsed<T: std::str::FromStr<Err: ToString>>(text: &str) -> Result<T, String> {
@@ -151,14 +142,10 @@ pub(crate) fn payment_id(text: &str) -> Result<PaymentId, Violations> {
 pub(crate) fn credit(request: pb::CreditWalletRequest) -> Result<(UserId, Money), Violations> {
     let mut violations = Violations::new();
     let user = violations.check("user_id", "INVALID_ID", request.user_id.parse::<UserId>());
-    let amount = match request.amount.map(money) {
-        Some(Ok(amount)) => Some(amount),
-        Some(Err(error)) => {
+    let amount = match money(request.amount.unwrap_or_default()) {
+        Ok(amount) => Some(amount),
+        Err(error) => {
             violations.add("amount", "INVALID_MONEY", format!("is malformed: {error}"));
-            None
-        }
-        None => {
-            violations.add("amount", "REQUIRED", "is missing");
             None
         }
     };

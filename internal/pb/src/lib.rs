@@ -1,7 +1,8 @@
 //! Contracts: code and descriptors generated from `proto/`.
 //!
-//! Owns nothing but the generated modules and the descriptor pool they came from. The pool is the
-//! one source of reflection, of the REST routes and of the message types that stored plans name.
+//! Owns the generated modules, the descriptor pool they came from, and the rules of requests. The pool
+//! is the one source of reflection, of the REST routes and of the message types that stored plans name.
+//! Rooms: `validate` (rules, and what breaks them), `codec` (what runs them on every request).
 #![allow(
     missing_docs,
     clippy::all,
@@ -22,7 +23,14 @@ pub static DESCRIPTORS: LazyLock<DescriptorPool> = LazyLock::new(|| {
     DescriptorPool::decode(FILE_DESCRIPTOR_SET).expect("protox wrote these descriptors")
 });
 
+// generated code names this crate as others do
+extern crate self as palinode_pb;
+
+pub mod codec;
+pub mod validate;
+
 // `palinode.gift.v1` is the module `palinode::gift::v1`: a new area needs no line here.
 include!(concat!(env!("OUT_DIR"), "/contracts.rs"));
+include!(concat!(env!("OUT_DIR"), "/validation.rs"));
 
 pub use palinode::*;

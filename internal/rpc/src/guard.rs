@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, Request, Response, header};
 use palinode_auth::{Access, Denied, Principal, Refused, Rules, Unruled, Verifier};
-use palinode_values::{Clock, ErrorCode};
+use palinode_values::{Clock, ErrorCode, UserId};
 use tokio::sync::{Notify, watch};
 use tonic::Status;
 use tonic::body::Body;
@@ -78,7 +78,18 @@ impl Guard {
         self.0.wanted.notified().await;
     }
 
-    /// Whom the token of a request speaks for; `None` when there is none.
+    /// Whom the token of a request speaks for, as far as that is known here: to count, not to let in.
+    #[must_use]
+    pub fn subject(&self, headers: &HeaderMap) -> Option<UserId> {
+        let token = token(headers).ok()??;
+        let principal = self.0.verifier.verify(token);
+        if let Err(Refused::UnknownKey | Refused::NoKeys) = principal {
+            self.0.wanted.notify_one();
+        }
+        principal.ok().map(|principal| principal.subject)
+    }
+
+    /// Whom a token speaks for.
     async fn principal(&self, token: &str) -> Result<Principal, Refused> {
         let verifier = &self.0.verifier;
         let mut given = self.0.given.subscribe();

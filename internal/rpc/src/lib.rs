@@ -4,8 +4,9 @@
 //! Rooms: `status` (errors out), `failure` (errors in), `violations` (wrong fields), `request`
 //! (what a handler reads from a request, and adds to an answer), `guard` (who is let in), `server`, `channel`,
 //! `credentials` (what a service says of itself).
-//! Invariant: nothing else makes a [`tonic::Status`]; of an internal failure the caller learns
-//! fixed words and a trace id.
+//! Invariant: nothing else makes a [`tonic::Status`] (of a request that its proto forbids the codec of
+//! `pb` makes one, and [`Server`] another one of that); of an internal failure the caller learns fixed
+//! words and a trace id.
 //! Not here: what any method does.
 
 mod channel;

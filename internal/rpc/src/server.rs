@@ -1,9 +1,11 @@
 use std::any::Any;
 use std::convert::Infallible;
+use std::error::Error;
 use std::time::Duration;
 
 use http::{Request, Response};
 use http_body_util::{BodyExt, Limited};
+use palinode_pb::validate::Invalid;
 use palinode_telemetry::{ServerSpansLayer, Tracer};
 use palinode_values::{Clock, ErrorCode};
 use tokio::net::TcpListener;
@@ -17,12 +19,12 @@ use tonic_health::ServingStatus;
 use tonic_health::pb::health_server::HealthServer;
 use tonic_health::server::{HealthReporter, HealthService};
 use tower::Service;
-use tower::util::MapRequestLayer;
+use tower::util::{MapRequestLayer, MapResponseLayer};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::guard::GuardLayer;
 use crate::status::make;
-use crate::{Details, Guard};
+use crate::{Details, Guard, Violations};
 
 /// The limits of a server.
 #[derive(Debug, Clone)]
@@ -112,7 +114,8 @@ pub enum Door {
     Open,
 }
 
-/// A gRPC server with health, reflection and server spans. Not ready until its [`Health`] is set.
+/// A gRPC server with health, reflection and server spans. Not ready until its [`Health`] is set. A
+/// request that breaks a rule of its proto is answered with all [`Violations`] before its handler.
 #[derive(Debug)]
 pub struct Server {
     routes: Routes,
@@ -202,6 +205,7 @@ impl Server {
             // a panic would take the connection with it, and with that all other requests
             .layer(CatchPanicLayer::custom(after_panic))
             .layer(self.guard)
+            .layer(MapResponseLayer::new(told))
             .add_routes(routes);
         let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
         let stopped = stop.clone();
@@ -247,6 +251,18 @@ fn limited(body: Body, bytes_max: usize) -> Body {
             |status| *status,
         )
     }))
+}
+
+/// A request that breaks rules of its proto was refused by its codec: the answer tells all of them.
+fn told(response: Response<Body>) -> Response<Body> {
+    let status = response.extensions().get::<tonic::Status>();
+    let invalid = status
+        .and_then(Error::source)
+        .and_then(|source| source.downcast_ref::<Invalid>());
+    match invalid {
+        Some(invalid) => tonic::Status::from(Violations::from(invalid.clone())).into_http(),
+        None => response,
+    }
 }
 
 fn after_panic(panic: Box<dyn Any + Send>) -> Response<Body> {

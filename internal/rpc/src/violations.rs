@@ -83,6 +83,20 @@ impl Violations {
     }
 }
 
+impl From<palinode_pb::validate::Invalid> for Violations {
+    fn from(invalid: palinode_pb::validate::Invalid) -> Self {
+        let list = invalid.into_list().into_iter();
+        Self(
+            list.map(|one| Violation {
+                field: one.field,
+                reason: one.reason,
+                description: one.description,
+            })
+            .collect(),
+        )
+    }
+}
+
 impl fmt::Display for Violations {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0.as_slice() {

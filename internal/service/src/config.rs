@@ -6,6 +6,7 @@ use std::str::FromStr;
 use clap::builder::Resettable;
 use clap::{CommandFactory, FromArgMatches, Parser};
 use http::uri::Authority;
+use http::{HeaderValue, Uri};
 use palinode_db::Area;
 use palinode_messaging::{BrokerKind, Kafka};
 use palinode_telemetry::LogFormat;
@@ -98,6 +99,19 @@ pub struct Config {
         value_name = "PASSWORD"
     )]
     pub first_admin_password: Option<Secret>,
+    /// For the gateway: requests a second that one caller may make, and twice as many at once; 0: any number
+    #[arg(long, env = "PALINODE_RATE_LIMIT", value_name = "N", default_value_t = 100,
+          value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
+    pub rate_limit: u32,
+    /// For the gateway: an origin whose pages may use the API, such as https://shop.example.org; may be
+    /// repeated [default: none]
+    #[arg(
+        long = "cors-origin",
+        env = "PALINODE_CORS_ORIGINS",
+        value_name = "ORIGIN",
+        value_delimiter = ','
+    )]
+    pub cors_origins: Vec<String>,
     /// Where the outbox is published from
     #[arg(long, env = "PALINODE_RELAY", value_enum, default_value_t = RelayMode::InProcess)]
     pub relay: RelayMode,
@@ -310,6 +324,11 @@ pub enum ConfigError {
          the same as identity's"
     )]
     NoServiceSecret(&'static str),
+    /// A page's origin that is none.
+    #[error(
+        "--cors-origin is an origin such as https://shop.example.org, without a path, and not {0:?}"
+    )]
+    Origin(String),
     /// A plan that is no name and version.
     #[error("--plan is NAME@VERSION, such as place-order@2")]
     Plan,
@@ -405,6 +424,7 @@ impl Config {
         if !self.kafka.split(',').all(is_address) {
             return Err(ConfigError::Kafka);
         }
+        self.origins()?;
         // not by the parser, which would show what it does not like
         let is_short = |secret: &Secret| secret.0.chars().count() < SERVICE_SECRET_LEN_MIN;
         if self.service_secret.as_ref().is_some_and(is_short) {
@@ -432,6 +452,27 @@ impl Config {
             }
         }
         Ok(())
+    }
+
+    /// Origins whose pages may use the API (RFC 6454): scheme, host, and port unless it is the usual one.
+    ///
+    /// # Errors
+    /// `Origin`: names the one that is none.
+    pub fn origins(&self) -> Result<Vec<HeaderValue>, ConfigError> {
+        let origin = |text: &String| {
+            let is_one = text.parse::<Uri>().is_ok_and(|uri| {
+                let scheme = uri.scheme_str().unwrap_or_default();
+                ["http", "https"].contains(&scheme)
+                    && uri
+                        .authority()
+                        .is_some_and(|host| *text == format!("{scheme}://{host}"))
+            });
+            let value = HeaderValue::try_from(text.as_str()).ok();
+            value
+                .filter(|_| is_one)
+                .ok_or_else(|| ConfigError::Origin(text.clone()))
+        };
+        self.cors_origins.iter().map(origin).collect()
     }
 
     /// Where a service listens.

@@ -289,11 +289,23 @@ impl Context {
     /// # Errors
     /// A method of our contracts has no rule.
     pub fn guard(&self) -> Result<Guard, palinode_rpc::Unruled> {
+        self.keyed(Some(self.readiness.require("keys of identity")))
+    }
+
+    /// The same for who only wants to know who calls, and lets in whom others refuse: it does not wait.
+    ///
+    /// # Errors
+    /// A method of our contracts has no rule.
+    pub fn callers(&self) -> Result<Guard, palinode_rpc::Unruled> {
+        self.keyed(None)
+    }
+
+    fn keyed(&self, known: Option<Condition>) -> Result<Guard, palinode_rpc::Unruled> {
         let guard = Guard::new(self.clock.clone())?;
         let keys = Keys {
             identity: palinode_rpc::channel(&self.peers().identity),
             guard: guard.clone(),
-            known: self.readiness.require("keys of identity"),
+            known,
         };
         let stop = self.tasks.stop_token();
         self.spawn("keys", async move {

@@ -34,7 +34,7 @@ fn pauses() -> impl Iterator<Item = Duration> {
 pub(crate) struct Keys {
     pub(crate) identity: Channel,
     pub(crate) guard: Guard,
-    pub(crate) known: Condition,
+    pub(crate) known: Option<Condition>,
 }
 
 impl Keys {
@@ -42,7 +42,9 @@ impl Keys {
     pub(crate) async fn keep(self) {
         loop {
             self.fetch().await;
-            self.known.set(true);
+            if let Some(known) = &self.known {
+                known.set(true);
+            }
             let fetched = Instant::now();
             tokio::select! {
                 () = tokio::time::sleep(KEYS_EVERY) => {}

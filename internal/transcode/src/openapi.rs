@@ -12,10 +12,11 @@ use crate::template::{Segment, Span};
 use crate::transcoder::Transcoder;
 
 mod comments;
+mod limits;
 mod schema;
 
 use comments::first_sentence;
-use schema::{Schemas, describe, reference};
+use schema::{Schemas, describe, reference, required};
 
 /// The methods that a document can tell of.
 const VERBS: [&str; 8] = [
@@ -171,7 +172,12 @@ impl Document {
                 Some(field) => self.schemas.field(field),
                 None => json!({"type": "string"}),
             };
-            if schema == json!({"type": "string"}) && !part.is_rest {
+            let says_more = |key: &str| schema.get(key).is_some();
+            let is_any_text = schema["type"] == "string"
+                && !["minLength", "format", "pattern", "enum", "const"]
+                    .into_iter()
+                    .any(says_more);
+            if is_any_text && !part.is_rest {
                 schema["minLength"] = 1.into();
             }
             let mut parameter = json!({"name": name, "in": "path", "required": true});
@@ -223,6 +229,7 @@ impl Document {
         if binding.raw_body().is_some() {
             return Some(json!({"content": {"*/*": {}}}));
         }
+        let mut is_needed = true;
         let schema = match &binding.body {
             BodyRule::None => return None,
             BodyRule::Field(field) => self.schemas.field(field),
@@ -238,6 +245,7 @@ impl Document {
                         .any(|(variable, _)| is_it(&variable.field))
                 };
                 let without: Vec<_> = binding.input.fields().filter(bound).collect();
+                is_needed = !required(&binding.input, &without).is_empty();
                 if without.is_empty() {
                     self.schemas.message(&binding.input)
                 } else {
@@ -245,9 +253,8 @@ impl Document {
                 }
             }
         };
-        let required = binding.body != BodyRule::Whole;
         Some(json!({
-            "required": required, "content": {"application/json": {"schema": schema}},
+            "required": is_needed, "content": {"application/json": {"schema": schema}},
         }))
     }
 
@@ -334,13 +341,18 @@ impl Query<'_> {
                         self.walk(&inner, &path);
                     }
                 }
-                _ => self.add(&name, &field),
+                // what stands in a message is needed only if that is there
+                _ => self.add(
+                    &name,
+                    &field,
+                    parents.is_empty() && limits::is_required(&field),
+                ),
             }
         }
     }
 
-    fn add(&mut self, name: &str, field: &FieldDescriptor) {
-        let mut parameter = json!({"name": name, "in": "query", "required": false});
+    fn add(&mut self, name: &str, field: &FieldDescriptor, required: bool) {
+        let mut parameter = json!({"name": name, "in": "query", "required": required});
         describe(&mut parameter, &self.schemas.comments.of_field(field));
         parameter["schema"] = self.schemas.field(field);
         self.parameters.push(parameter);

@@ -9,6 +9,7 @@ use palinode_telemetry::{ServerSpansLayer, TraceContext, Tracer};
 use palinode_values::{Clock, ErrorCode};
 use tower_http::catch_panic::CatchPanicLayer;
 
+use super::Limiter;
 use super::errors::problem;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -32,11 +33,27 @@ const FIXED: [(HeaderName, HeaderValue); 4] = [
     ),
 ];
 
-/// Wraps the router: the span outermost, then the headers, then the net for panics.
-pub(crate) fn layers(router: Router, tracer: Tracer, clock: Clock) -> Router {
-    let wrapped = router
-        .layer(CatchPanicLayer::custom(after_panic))
-        .layer(from_fn(headers));
+/// What stands between the world and the routes.
+pub(crate) struct Edge {
+    /// `None`: nobody is counted.
+    pub(crate) limiter: Option<Limiter>,
+    /// Origins of pages that may use the API.
+    pub(crate) origins: Vec<HeaderValue>,
+}
+
+/// Wraps the router: the span outermost, then the headers, other origins, the limit of each caller, and the
+/// net for panics.
+pub(crate) fn layers(router: Router, edge: Edge, tracer: Tracer, clock: Clock) -> Router {
+    let mut wrapped = router.layer(CatchPanicLayer::custom(after_panic));
+    if let Some(limiter) = edge.limiter {
+        wrapped = wrapped.layer(from_fn(move |request, next| {
+            limiter.clone().limit(request, next)
+        }));
+    }
+    if !edge.origins.is_empty() {
+        wrapped = wrapped.layer(super::cors::layer(&edge.origins));
+    }
+    let wrapped = wrapped.layer(from_fn(headers));
     // around the router as a whole, and not around each of its routes
     Router::new().fallback_service(
         tower::ServiceBuilder::new()

@@ -1,15 +1,24 @@
 use axum::body::Body;
 use http::{Method, StatusCode};
-use serde_json::json;
+use serde_json::{Value as Json, json};
 
 use crate::edge::{Edge, ORDER};
 
 const CALLER: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
+/// An order that keeps the rules, as far as its lines do.
+fn order(lines: Json) -> Json {
+    let address = json!({
+        "name": "Alice", "street": "Main 1", "postalCode": "10115", "city": "Berlin", "country": "DE",
+    });
+    let method = json!({"wallet": {}});
+    json!({"lines": lines, "address": address, "paymentMethod": method})
+}
+
 #[tokio::test]
 async fn a_placed_order_is_created_at_its_location() {
     let edge = Edge::start().await;
-    let body = json!({"lines": [{"sku": "mug-red", "quantity": 2}]}).to_string();
+    let body = order(json!([{"sku": "mug-red", "quantity": 2}])).to_string();
     let headers = [
         ("idempotency-key", "k-1"),
         ("traceparent", CALLER),
@@ -45,7 +54,9 @@ async fn a_placed_order_is_created_at_its_location() {
 async fn every_wrong_field_is_named_as_in_json() {
     let edge = Edge::start().await;
     let lines = json!([{"sku": "a", "quantity": 0}, {"sku": "b", "quantity": -1}]);
-    let answer = edge.post("/v1/orders", &json!({"lines": lines})).await;
+    let mut wrong = order(lines);
+    wrong["address"]["postalCode"] = json!("");
+    let answer = edge.post("/v1/orders", &wrong).await;
     let problem = answer.problem(400, "INVALID");
     assert_eq!(problem["type"], "/errors/INVALID_REQUEST");
     assert_eq!(problem["instance"], "/v1/orders");
@@ -57,7 +68,19 @@ async fn every_wrong_field_is_named_as_in_json() {
         .iter()
         .map(|error| error["field"].as_str().unwrap())
         .collect();
-    assert_eq!(fields, ["lines[0].quantity", "lines[1].quantity"]);
+    assert_eq!(
+        fields,
+        [
+            "lines[0].quantity",
+            "lines[1].quantity",
+            "address.postalCode"
+        ]
+    );
+    let first = json!({
+        "field": "lines[0].quantity", "reason": "OUT_OF_RANGE", "detail": "must be 1 to 1000",
+    });
+    assert_eq!(problem["errors"][0], first);
+    assert_eq!(problem["detail"], "3 fields of the request are wrong");
     edge.stop().await;
 }
 
@@ -92,7 +115,7 @@ async fn what_the_contract_does_not_know_never_reaches_the_service() {
 async fn a_refusal_tells_reason_and_ids() {
     let edge = Edge::start().await;
     let lines = json!([{"sku": "mug-blue", "quantity": 3}]);
-    let answer = edge.post("/v1/orders", &json!({"lines": lines})).await;
+    let answer = edge.post("/v1/orders", &order(lines)).await;
     let problem = answer.problem(422, "REFUSED");
     assert_eq!(problem["reason"], "OUT_OF_STOCK");
     assert_eq!(problem["detail"], "only 2 of mug-blue are left");
@@ -103,7 +126,8 @@ async fn a_refusal_tells_reason_and_ids() {
 #[tokio::test]
 async fn a_bad_idempotency_key_is_refused() {
     let edge = Edge::start().await;
-    let body = Body::from(json!({}).to_string());
+    let body = order(json!([{"sku": "mug-red", "quantity": 2}]));
+    let body = Body::from(body.to_string());
     let headers = [("idempotency-key", "two words")];
     let answer = edge.send(Method::POST, "/v1/orders", &headers, body).await;
     let problem = answer.problem(400, "INVALID");

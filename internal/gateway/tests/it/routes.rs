@@ -1,7 +1,7 @@
 use axum::body::Body;
 use http::{Method, StatusCode};
 
-use crate::edge::Edge;
+use crate::edge::{Edge, ORDER};
 
 #[tokio::test]
 async fn the_index_lists_the_routes_of_the_protos() {
@@ -71,7 +71,8 @@ async fn a_gateway_is_ready_until_it_stops() {
 #[tokio::test]
 async fn a_request_in_flight_is_answered_after_the_stop() {
     let edge = Edge::start().await;
-    let in_flight = edge.get("/v1/orders/1");
+    let path = format!("/v1/orders/{ORDER}");
+    let in_flight = edge.get(&path);
     let stop = async {
         edge.waits.taken_up.notified().await;
         edge.tasks.stop_token().cancel();
@@ -79,7 +80,7 @@ async fn a_request_in_flight_is_answered_after_the_stop() {
     };
     let (answer, ()) = tokio::join!(in_flight, stop);
     assert_eq!(answer.status, StatusCode::OK);
-    assert_eq!(answer.json()["orderId"], "1");
+    assert_eq!(answer.json()["orderId"], ORDER);
     edge.stop().await;
 }
 

@@ -3,6 +3,7 @@ use palinode_pb::inventory::v1::{
     AdjustStockRequest, GetReservationRequest, GetStockRequest, ListStockRequest, ReservationState,
     Stock,
 };
+use palinode_pb::validate::Validate as _;
 use palinode_rpc::Failure;
 use palinode_values::ErrorCode;
 use tonic::{Request, Status};
@@ -108,15 +109,13 @@ async fn what_is_held_or_unknown_cannot_be_taken_out() {
         failure(unknown),
         (ErrorCode::NotFound, "UNKNOWN_SKU".to_owned())
     );
-    for (sku, delta) in [("mug", 0), ("mug", i64::MAX), ("a b", 1)] {
-        let invalid = rpc
-            .adjust_stock(adjust(sku, delta, None))
-            .await
-            .unwrap_err();
-        assert_eq!(
-            failure(invalid),
-            (ErrorCode::Invalid, "INVALID_REQUEST".to_owned())
-        );
+    for (sku, delta, field) in [
+        ("mug", 0, "delta"),
+        ("mug", i64::MAX, "delta"),
+        ("a b", 1, "sku"),
+    ] {
+        let invalid = adjust(sku, delta, None).get_ref().validate().unwrap_err();
+        assert_eq!(invalid.list()[0].field, field);
     }
     let unknown = rpc
         .get_stock(Request::new(GetStockRequest {
@@ -159,8 +158,9 @@ async fn stock_is_listed_in_pages() {
     assert_eq!(pages, 3);
     let wrong = ListStockRequest {
         page_size: 201,
-        page_token: "a b".to_owned(),
+        page_token: "a/b".to_owned(),
     };
+    assert_eq!(wrong.validate().unwrap_err().list()[0].field, "page_size");
     let status = rpc.list_stock(Request::new(wrong)).await.unwrap_err();
     assert_eq!(failure(status).0, ErrorCode::Invalid);
 }

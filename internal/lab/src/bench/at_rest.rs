@@ -63,6 +63,7 @@ pub async fn at_rest(options: AtRest, json: bool, out: &mut impl Write) -> anyho
         ports: Ports::Free,
         tracing: Tracing::Off,
         plans: Vec::new(),
+        rate_limit: 0,
     })
     .await?;
     let mut database =

@@ -122,6 +122,7 @@ impl Site {
             ports: Ports::Free,
             tracing,
             plans: Vec::new(),
+            rate_limit: 0,
         })
         .await
     }

@@ -49,6 +49,7 @@ impl Rig {
             ports: Ports::Free,
             tracing: Tracing::Memory(spans.clone()),
             plans: plans.iter().map(|plan| plan.parse().unwrap()).collect(),
+            rate_limit: 0,
         })
         .await
         .unwrap();

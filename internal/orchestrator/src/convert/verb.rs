@@ -32,7 +32,7 @@ pub(crate) fn wanted(request: ActOnSagaRequest, principal: &UserId) -> Result<Wa
         request.verb,
         Some(PbVerb::AcceptResidue(_) | PbVerb::Abandon(_))
     );
-    if request.expected_version < 0 || needs_version && request.expected_version == 0 {
+    if needs_version && request.expected_version == 0 {
         let rule = "must be the version of the saga that was looked at";
         wrong.add("expected_version", "REQUIRED", rule);
     }

@@ -47,7 +47,7 @@ impl Sagas {
         &self,
         request: ListBulksRequest,
     ) -> Result<ListBulksResponse, BulkError> {
-        let size = page_size(request.page_size)?;
+        let size = page_size(request.page_size);
         let before = match request.page_token.as_str() {
             "" => None,
             token => Some(id("page_token", token)?),

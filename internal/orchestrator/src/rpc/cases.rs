@@ -18,7 +18,7 @@ impl Sagas {
         &self,
         request: ListCasesRequest,
     ) -> Result<ListCasesResponse, Refused> {
-        let size = page_size(request.page_size).map_err(Refused::Invalid)?;
+        let size = page_size(request.page_size);
         let before = match request.page_token.split_once(BETWEEN) {
             Some((saga, class)) => Some((id("page_token", saga)?, class)),
             None if request.page_token.is_empty() => None,

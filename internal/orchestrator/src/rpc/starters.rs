@@ -19,18 +19,9 @@ pub(crate) struct Starters {
     pub(crate) engine: Engine,
 }
 
-const FIND_MAX: usize = 1_000;
-
-const KEY_CHARS_MAX: usize = 200;
-
 impl Starters {
     fn wish(&self, request: CreateSagaRequest, trace: TraceContext) -> Result<Wish, StartError> {
         let mut wrong = Violations::new();
-        let key = &request.business_key;
-        if !(1..=KEY_CHARS_MAX).contains(&key.chars().count()) || key.contains('\0') {
-            let words = format!("must be 1 to {KEY_CHARS_MAX} characters");
-            wrong.add("business_key", "OUT_OF_RANGE", words);
-        }
         let plan = self.engine.registry.current(&request.plan);
         let plan = plan.ok_or(StartError::NoPlan(request.plan))?;
         let wanted = plan.plan.input();
@@ -55,10 +46,6 @@ impl Starters {
     }
 
     async fn find(&self, request: FindSagasRequest) -> Result<FindSagasResponse, Refused> {
-        if request.saga_ids.len() > FIND_MAX {
-            let wrong = Violations::of("saga_ids", "TOO_MANY", "must be at most 1000");
-            return Err(Refused::Invalid(wrong));
-        }
         let ids = request.saga_ids.iter().map(|text| id("saga_ids", text));
         let ids = ids.collect::<Result<Vec<_>, _>>()?;
         let found = read::states(&self.engine.db, &ids).await?.into_iter();

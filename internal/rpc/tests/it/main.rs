@@ -1,4 +1,6 @@
 //! A server and a channel over loopback.
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail the test")]
 
+mod guard;
+mod requests;
 mod server;

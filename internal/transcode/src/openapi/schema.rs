@@ -6,6 +6,7 @@ use prost_reflect::{EnumDescriptor, FieldDescriptor, Kind, MessageDescriptor};
 use serde_json::{Map, Value as Json, json};
 
 use super::comments::Comments;
+use super::limits::{self, Rules};
 
 /// Schemas by full name, made when they are referred to.
 #[derive(Debug, Default)]
@@ -32,13 +33,20 @@ impl Schemas {
 
     /// A field's value.
     pub(crate) fn field(&mut self, field: &FieldDescriptor) -> Json {
-        if let (true, Kind::Message(entry)) = (field.is_map(), field.kind()) {
-            let value = self.kind(&entry.map_entry_value_field().kind());
-            return json!({"type": "object", "additionalProperties": value});
+        let rules = Rules::of(field);
+        let kind = field.kind();
+        if let (true, Kind::Message(entry)) = (field.is_map(), &kind) {
+            let key = entry.map_entry_key_field().kind();
+            let value = entry.map_entry_value_field().kind();
+            let one = self.kind(&value);
+            return limits::map(rules.as_ref(), (&key, &value), one);
         }
-        let one = self.kind(&field.kind());
+        let mut one = self.kind(&kind);
         if field.is_list() {
-            return json!({"type": "array", "items": one});
+            return limits::list(rules.as_ref(), &kind, one);
+        }
+        if let Some(rules) = &rules {
+            limits::value(rules, &kind, &mut one);
         }
         one
     }
@@ -113,9 +121,13 @@ impl Schemas {
         let mut schema = json!({
             "type": "object", "properties": members, "additionalProperties": false,
         });
-        let rivals = rivals(of, without);
-        if !rivals.is_empty() {
-            schema["allOf"] = rivals.into();
+        let required = required(of, without);
+        if !required.is_empty() {
+            schema["required"] = required.into();
+        }
+        let choices = choices(of, without);
+        if !choices.is_empty() {
+            schema["allOf"] = choices.into();
         }
         schema
     }
@@ -145,9 +157,16 @@ impl Schemas {
     }
 }
 
-/// Of a `oneof` only one member may be given.
-fn rivals(of: &MessageDescriptor, without: &[FieldDescriptor]) -> Vec<Json> {
-    let mut rivals = Vec::new();
+/// The members that have to be given.
+pub(crate) fn required(of: &MessageDescriptor, without: &[FieldDescriptor]) -> Vec<String> {
+    let fields = of.fields().filter(|field| !without.contains(field));
+    let required = fields.filter(limits::is_required);
+    required.map(|field| field.json_name().to_owned()).collect()
+}
+
+/// Of a `oneof` only one member may be given, or exactly one.
+fn choices(of: &MessageDescriptor, without: &[FieldDescriptor]) -> Vec<Json> {
+    let mut choices = Vec::new();
     for oneof in of.oneofs() {
         let names: Vec<_> = oneof
             .fields()
@@ -156,11 +175,15 @@ fn rivals(of: &MessageDescriptor, without: &[FieldDescriptor]) -> Vec<Json> {
             .collect();
         for (at, first) in names.iter().enumerate() {
             for second in &names[at + 1..] {
-                rivals.push(json!({"not": {"required": [first, second]}}));
+                choices.push(json!({"not": {"required": [first, second]}}));
             }
         }
+        if limits::is_one_required(&oneof) && !names.is_empty() {
+            let one = names.iter().map(|name| json!({"required": [name]}));
+            choices.push(json!({"anyOf": one.collect::<Vec<_>>()}));
+        }
     }
-    rivals
+    choices
 }
 
 pub(crate) fn reference(name: &str) -> Json {

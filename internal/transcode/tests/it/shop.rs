@@ -33,6 +33,9 @@ impl FileResolver for Sources {
             }
             ("google/api/http.proto", _) => include_str!("../proto/google/api/http.proto"),
             ("shop/v1/shop.proto", _) => include_str!("../proto/shop/v1/shop.proto"),
+            ("buf/validate/validate.proto", _) => {
+                include_str!("../../../../proto/third_party/buf/validate/validate.proto")
+            }
             (name, Some((own, source))) if name == *own => source,
             _ => return Err(protox::Error::file_not_found(name)),
         };

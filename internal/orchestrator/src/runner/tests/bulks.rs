@@ -4,6 +4,8 @@ use palinode_pb::saga::v1::create_bulk_request::Verb;
 use palinode_pb::saga::v1::{
     self as pb, CreateBulkRequest, ForceCompensate, Pause, Resume, SagaFilter, SagaState,
 };
+use palinode_pb::validate::Validate as _;
+use palinode_rpc::Violations;
 use palinode_values::{BulkId, Coded};
 
 use super::*;
@@ -343,7 +345,11 @@ async fn prepared_bulks_that_nobody_runs_are_forgotten() {
 async fn what_is_wrong_with_a_bulk_is_told_by_field() {
     let world = World::new().await;
     let fields = |request: CreateBulkRequest| -> Vec<String> {
-        let wrong = convert::wanted_bulk(&world.engine.registry, request, &ada()).unwrap_err();
+        // the rules of the proto come first, and refuse alone
+        let broken = request.validate().map_err(Violations::from);
+        let wrong =
+            broken.and_then(|()| convert::wanted_bulk(&world.engine.registry, request, &ada()));
+        let wrong = wrong.unwrap_err();
         let told = wrong.list().iter();
         told.map(|v| format!("{}: {}", v.field, v.description))
             .collect()
@@ -354,12 +360,9 @@ async fn what_is_wrong_with_a_bulk_is_told_by_field() {
     };
     insta::assert_snapshot!(fields(request).join("\n"));
     let filter = SagaFilter {
-        plan_version: 7,
-        state: SagaState::Completed.into(),
+        state: 9,
         stuck: "slow".to_owned(),
-        step: "nothing".to_owned(),
-        participant: "nobody".to_owned(),
-        older_than: Some(prost_types::Duration::default()),
+        business_key_prefix: "x".repeat(201),
         ..of_plan()
     };
     let request = |filter: SagaFilter, verb: Verb| CreateBulkRequest {
@@ -367,6 +370,15 @@ async fn what_is_wrong_with_a_bulk_is_told_by_field() {
         verb: Some(verb),
         reason: "because".to_owned(),
         ..CreateBulkRequest::default()
+    };
+    insta::assert_snapshot!(fields(request(filter, Verb::Resume(Resume {}))).join("\n"));
+    let filter = SagaFilter {
+        plan_version: 7,
+        state: SagaState::Completed.into(),
+        step: "nothing".to_owned(),
+        participant: "nobody".to_owned(),
+        older_than: Some(prost_types::Duration::default()),
+        ..of_plan()
     };
     insta::assert_snapshot!(fields(request(filter, Verb::Resume(Resume {}))).join("\n"));
     let filter = SagaFilter {

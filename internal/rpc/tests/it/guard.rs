@@ -1,0 +1,182 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use palinode_auth::{Grant, Role, Signer};
+use palinode_pb::inventory::v1::inventory_service_client::InventoryServiceClient;
+use palinode_pb::inventory::v1::inventory_service_server::InventoryServiceServer;
+use palinode_pb::inventory::v1::{AdjustStockRequest, ListStockRequest};
+use palinode_rpc::{Channel, Credentials, Door, Failure, Guard, Server, channel};
+use palinode_telemetry::Tracer;
+use palinode_values::{Clock, ErrorCode};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tonic::{Code, Status};
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_client::HealthClient;
+
+use crate::requests::Counting;
+
+const LIMIT: Duration = Duration::from_secs(10);
+
+struct Guarded {
+    guard: Guard,
+    channel: Channel,
+    client: InventoryServiceClient<Channel>,
+    served: Arc<AtomicUsize>,
+}
+
+#[expect(clippy::disallowed_methods, reason = "the server of a test")]
+async fn start() -> Guarded {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let served = Arc::default();
+    let guard = Guard::new(Clock::system()).unwrap();
+    let door = Door::Guarded(guard.clone());
+    let server = Server::new(Tracer::disabled(), Clock::system(), door)
+        .add_service(InventoryServiceServer::new(Counting(Arc::clone(&served))));
+    tokio::spawn(server.serve(listener, CancellationToken::new()));
+    let channel = channel(&address.parse().unwrap());
+    let client = InventoryServiceClient::new(channel.clone());
+    Guarded {
+        guard,
+        channel,
+        client,
+        served,
+    }
+}
+
+fn signer() -> Signer {
+    Signer::read(&Signer::draw().unwrap()).unwrap()
+}
+
+fn shown(signer: &Signer, role: Role) -> Credentials {
+    let grant = Grant {
+        subject: "carol".parse().unwrap(),
+        roles: vec![role],
+        session: None,
+        lifetime: LIMIT,
+    };
+    let token = signer.sign(&grant, Clock::system().now()).unwrap();
+    let credentials = Credentials::default();
+    credentials.set(&token);
+    credentials
+}
+
+fn adjustment() -> AdjustStockRequest {
+    AdjustStockRequest {
+        sku: "mug".to_owned(),
+        delta: 1,
+        reason: "found".to_owned(),
+    }
+}
+
+fn reason(status: &Status) -> (ErrorCode, String) {
+    let failure = Failure::from(status);
+    (failure.code, failure.reason)
+}
+
+#[tokio::test]
+async fn who_may_call_is_let_in_and_nobody_else_reaches_the_handler() {
+    let mut to = start().await;
+    let signer = signer();
+    to.guard.set_keys(&Signer::publish([&signer])).unwrap();
+    // the fields of a request are nobody's business who may not send it
+    let wrong = AdjustStockRequest::default();
+    let status = to.client.adjust_stock(wrong).await.unwrap_err();
+    assert_eq!(
+        reason(&status),
+        (ErrorCode::Unauthenticated, "SIGN_IN_REQUIRED".to_owned())
+    );
+    let challenge = status.metadata().get("www-authenticate").unwrap();
+    assert_eq!(challenge, r#"Bearer realm="palinode""#);
+
+    let customer = shown(&signer, Role::Customer).sign(adjustment());
+    let status = to.client.adjust_stock(customer).await.unwrap_err();
+    assert_eq!(
+        reason(&status),
+        (ErrorCode::Forbidden, "ROLE_REQUIRED".to_owned())
+    );
+    assert_eq!(status.message(), "this needs one of the roles admin");
+
+    let mut twice = shown(&signer, Role::Admin).sign(adjustment());
+    let token = twice.metadata().get("authorization").unwrap().clone();
+    twice.metadata_mut().append("authorization", token);
+    let status = to.client.adjust_stock(twice).await.unwrap_err();
+    assert_eq!(
+        reason(&status),
+        (ErrorCode::Unauthenticated, "TOKEN_INVALID".to_owned())
+    );
+    assert_eq!(to.served.load(Ordering::Relaxed), 0);
+
+    let admin = shown(&signer, Role::Admin).sign(adjustment());
+    to.client.adjust_stock(admin).await.unwrap();
+    assert_eq!(to.served.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test]
+async fn what_is_for_everybody_asks_for_no_token_and_looks_at_none() {
+    let mut to = start().await;
+    // no keys are known here at all
+    let nonsense = Credentials::default();
+    nonsense.set("nonsense");
+    to.client
+        .list_stock(nonsense.sign(ListStockRequest::default()))
+        .await
+        .unwrap();
+    let health = HealthClient::new(to.channel.clone())
+        .check(HealthCheckRequest::default())
+        .await;
+    health.unwrap();
+    let mut raw = tonic::client::Grpc::new(to.channel.clone());
+    raw.ready().await.unwrap();
+    let path = http::uri::PathAndQuery::from_static("/palinode.order.v1.OrderService/Nothing");
+    let codec = tonic_prost::ProstCodec::<(), ()>::default();
+    let status = raw.unary(tonic::Request::new(()), path, codec).await;
+    assert_eq!(status.unwrap_err().code(), Code::Unimplemented);
+}
+
+#[tokio::test]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "who brings keys, beside the test"
+)]
+async fn a_token_of_a_key_that_is_new_waits_for_it() {
+    let mut to = start().await;
+    let (old, new) = (signer(), signer());
+    let guard = to.guard.clone();
+    let published = Signer::publish([&old]);
+    let bringer = tokio::spawn(async move {
+        // first nobody has keys, then there are old ones, then new ones
+        guard.keys_wanted().await;
+        assert!(guard.set_keys("nonsense").is_err());
+        guard.keys_wanted().await;
+        guard.set_keys(&published).unwrap();
+        guard.keys_wanted().await;
+        guard.set_keys(&published).unwrap();
+        guard
+    });
+    let ask = |credentials: Credentials| {
+        let mut client = to.client.clone();
+        async move { client.adjust_stock(credentials.sign(adjustment())).await }
+    };
+    let status = ask(shown(&old, Role::Admin)).await.unwrap_err();
+    assert_eq!(
+        reason(&status),
+        (ErrorCode::Unavailable, "KEYS_UNAVAILABLE".to_owned())
+    );
+    ask(shown(&old, Role::Admin)).await.unwrap();
+    let status = ask(shown(&new, Role::Admin)).await.unwrap_err();
+    assert_eq!(
+        reason(&status),
+        (ErrorCode::Unauthenticated, "TOKEN_INVALID".to_owned())
+    );
+    let guard = tokio::time::timeout(LIMIT, bringer).await.unwrap().unwrap();
+    guard.set_keys(&Signer::publish([&old, &new])).unwrap();
+    ask(shown(&new, Role::Admin)).await.unwrap();
+    to.client
+        .adjust_stock(shown(&old, Role::Admin).sign(adjustment()))
+        .await
+        .unwrap();
+    assert_eq!(to.served.load(Ordering::Relaxed), 3);
+}
