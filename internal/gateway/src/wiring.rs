@@ -11,6 +11,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::http::{self, Edge, Limiter};
+use crate::tls::Certificate;
 
 /// Bytes of a request's body: an order of 100 lines has about 6 KiB.
 const BODY_BYTES_MAX: usize = 64 * 1024;
@@ -18,7 +19,7 @@ const BODY_BYTES_MAX: usize = 64 * 1024;
 const CALL_LIMIT: Duration = Duration::from_secs(8);
 /// A stream ends then, and its client asks again: so connections move to new gateways.
 const STREAM_LIMIT: Duration = Duration::from_secs(600);
-const DRAIN_LIMIT: Duration = Duration::from_secs(5);
+pub(crate) const DRAIN_LIMIT: Duration = Duration::from_secs(5);
 
 /// Builds the gateway and serves it on the context's listener.
 ///
@@ -43,10 +44,24 @@ pub async fn build(context: Context) -> anyhow::Result<()> {
     }
     let edge = Edge {
         limiter,
+        is_secure: context.config.tls_cert.is_some(),
         origins: context.config.origins()?,
     };
     let app = http::layers(router, edge, context.tracer.clone(), context.clock.clone());
-    context.spawn("http", serve(listener, app, stop));
+    match Certificate::of(&context.config).await? {
+        Some(certificate) => {
+            let renewal = certificate.clone();
+            let stopped = stop.clone();
+            context.spawn("certificate", async move {
+                tokio::select! {
+                    () = stopped.cancelled() => Ok(()),
+                    () = renewal.renew() => Ok(()),
+                }
+            });
+            context.spawn("https", certificate.serve(listener, app, stop));
+        }
+        None => context.spawn("http", serve(listener, app, stop)),
+    }
     Ok(())
 }
 

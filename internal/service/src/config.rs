@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::builder::Resettable;
@@ -103,6 +104,23 @@ pub struct Config {
     #[arg(long, env = "PALINODE_RATE_LIMIT", value_name = "N", default_value_t = 100,
           value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
     pub rate_limit: u32,
+    /// For the gateway: the certificate that it shows, and those above it, as PEM; it is read again when the
+    /// file has changed [default: plain HTTP]
+    #[arg(
+        long,
+        env = "PALINODE_TLS_CERT",
+        value_name = "FILE",
+        requires = "tls_key"
+    )]
+    pub tls_cert: Option<PathBuf>,
+    /// The private key of the certificate, as PEM
+    #[arg(
+        long,
+        env = "PALINODE_TLS_KEY",
+        value_name = "FILE",
+        requires = "tls_cert"
+    )]
+    pub tls_key: Option<PathBuf>,
     /// For the gateway: an origin whose pages may use the API, such as https://shop.example.org; may be
     /// repeated [default: none]
     #[arg(

@@ -38,6 +38,8 @@ pub struct ApiInfo {
     pub description: String,
     /// Headers that requests may have.
     pub headers: Vec<RequestHeader>,
+    /// The routes that want a bearer token (RFC 6750).
+    pub wants_token: fn(&Route) -> bool,
 }
 
 /// A header of requests: what no proto tells.
@@ -53,6 +55,9 @@ pub struct RequestHeader {
     pub is_of: fn(&Route) -> bool,
 }
 
+/// The name of the only security scheme.
+const TOKEN: &str = "token";
+
 impl Transcoder {
     /// The OpenAPI 3.1 document of every route whose HTTP method OpenAPI knows. Comments of the
     /// protos are its descriptions, as far as the pool has source info. The order is fixed.
@@ -60,6 +65,7 @@ impl Transcoder {
     pub fn openapi(&self, info: &ApiInfo) -> Json {
         let mut document = Document {
             headers: info.headers.clone(),
+            wants_token: Some(info.wants_token),
             ..Document::default()
         };
         for (binding, _) in &self.inner.routes {
@@ -72,6 +78,7 @@ impl Transcoder {
 #[derive(Default)]
 struct Document {
     headers: Vec<RequestHeader>,
+    wants_token: Option<fn(&Route) -> bool>,
     schemas: Schemas,
     /// By template, names of variables aside.
     paths: BTreeMap<String, Path>,
@@ -144,6 +151,9 @@ impl Document {
             .is_some_and(|value| value.as_bool() == Some(true))
         {
             operation["deprecated"] = true.into();
+        }
+        if self.wants_token.is_some_and(|wants| wants(&binding.route)) {
+            operation["security"] = json!([{TOKEN: []}]);
         }
         let parameters = self.parameters(binding, shape, names, resume_field);
         if !parameters.is_empty() {
@@ -300,6 +310,7 @@ impl Document {
             "paths": paths,
             "components": {
                 "schemas": schemas,
+                "securitySchemes": {TOKEN: {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
                 "responses": {"Problem": {
                     "description": "What went wrong (RFC 9457).",
                     "content": {"application/problem+json": {"schema": reference(PROBLEM)}},

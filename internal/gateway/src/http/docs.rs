@@ -1,10 +1,13 @@
 //! The API's description, and a page that draws it.
 
+use std::sync::LazyLock;
+
 use axum::Router;
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use http::{HeaderValue, header};
-use palinode_transcode::{ApiInfo, RequestHeader, Transcoder};
+use palinode_auth::Rules;
+use palinode_transcode::{ApiInfo, RequestHeader, Route, Transcoder};
 
 /// In the addresses of its files: another version is another file.
 macro_rules! swagger_ui {
@@ -59,12 +62,24 @@ const POLICY: HeaderValue = HeaderValue::from_static(
 );
 
 /// The methods that keep an `Idempotency-Key` with what they did.
-const KEYED: [&str; 4] = [
+const KEYED: [&str; 5] = [
+    "palinode.identity.v1.IdentityService.RegisterUser",
     "palinode.order.v1.OrderService.PlaceOrder",
     "palinode.order.v1.OrderService.CancelOrder",
     "palinode.inventory.v1.InventoryService.AdjustStock",
     "palinode.payment.v1.PaymentService.CreditWallet",
 ];
+
+/// Whether the rule of a method asks who calls.
+fn wants_token(route: &Route) -> bool {
+    static RULES: LazyLock<Option<Rules>> =
+        LazyLock::new(|| Rules::of(&palinode_pb::DESCRIPTORS).ok());
+    let path = route.method.rsplit_once('.');
+    let path = path.map(|(service, method)| format!("/{service}/{method}"));
+    let rules = RULES.as_ref();
+    let access = rules.zip(path).and_then(|(rules, path)| rules.get(&path));
+    access.is_none_or(|access| !access.anyone)
+}
 
 /// The document of every route.
 fn document(transcoder: &Transcoder) -> String {
@@ -74,7 +89,7 @@ fn document(transcoder: &Transcoder) -> String {
         description: concat!(
             "Orders as sagas that can take back what they have done.\n\n",
             "Errors are problem details (RFC 9457); `code` says how to react, `reason` what happened, ",
-            "and `/errors/{reason}` explains it. Numbers of 64 bits are strings. A call that creates or acts ",
+            "and `/errors/{reason}` explains it. `POST /v1/sessions` gives the access token that most calls want. Numbers of 64 bits are strings. A call that creates or acts ",
             "may be repeated with the same `Idempotency-Key`.",
         )
         .to_owned(),
@@ -94,6 +109,7 @@ fn document(transcoder: &Transcoder) -> String {
                 is_of: |route| route.method == "palinode.order.v1.OrderService.PlaceOrder",
             },
         ],
+        wants_token,
     });
     format!("{document:#}\n")
 }

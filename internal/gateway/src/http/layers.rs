@@ -8,6 +8,7 @@ use http::{HeaderName, HeaderValue, Request, header};
 use palinode_telemetry::{ServerSpansLayer, TraceContext, Tracer};
 use palinode_values::{Clock, ErrorCode};
 use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::set_header::SetResponseHeaderLayer;
 
 use super::Limiter;
 use super::errors::problem;
@@ -15,6 +16,9 @@ use super::errors::problem;
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const REQUEST_ID_LEN_MAX: usize = 128;
 const TRACE_RESPONSE: HeaderName = HeaderName::from_static("traceresponse");
+
+/// RFC 6797: a year.
+const STAY_SECURE: HeaderValue = HeaderValue::from_static("max-age=31536000");
 
 /// Headers of every answer. Nothing here is a page with scripts; nothing may be kept or framed.
 const FIXED: [(HeaderName, HeaderValue); 4] = [
@@ -37,6 +41,8 @@ const FIXED: [(HeaderName, HeaderValue); 4] = [
 pub(crate) struct Edge {
     /// `None`: nobody is counted.
     pub(crate) limiter: Option<Limiter>,
+    /// Whether it is reached by TLS: browsers are told to stay with it.
+    pub(crate) is_secure: bool,
     /// Origins of pages that may use the API.
     pub(crate) origins: Vec<HeaderValue>,
 }
@@ -52,6 +58,10 @@ pub(crate) fn layers(router: Router, edge: Edge, tracer: Tracer, clock: Clock) -
     }
     if !edge.origins.is_empty() {
         wrapped = wrapped.layer(super::cors::layer(&edge.origins));
+    }
+    if edge.is_secure {
+        let stay = (header::STRICT_TRANSPORT_SECURITY, STAY_SECURE);
+        wrapped = wrapped.layer(SetResponseHeaderLayer::overriding(stay.0, stay.1));
     }
     let wrapped = wrapped.layer(from_fn(headers));
     // around the router as a whole, and not around each of its routes

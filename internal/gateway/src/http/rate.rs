@@ -118,3 +118,50 @@ fn refused(wait: Duration) -> Response {
     problem.headers.insert(header::RETRY_AFTER, seconds);
     problem.into_response()
 }
+
+#[cfg(test)]
+mod tests {
+    use palinode_auth::{Grant, Role, Signer};
+    use palinode_values::Clock;
+
+    use super::*;
+
+    #[test]
+    fn who_shows_a_good_token_is_counted_by_it_and_everybody_else_by_his_address() {
+        let signer = Signer::read(&Signer::draw().unwrap()).unwrap();
+        let guard = Guard::new(Clock::system()).unwrap();
+        guard.set_keys(&Signer::publish([&signer])).unwrap();
+        let limiter = Limiter::new(NonZeroU32::MIN, guard);
+        let grant = Grant {
+            subject: "alice".parse().unwrap(),
+            roles: vec![Role::Customer],
+            session: None,
+            lifetime: Duration::from_secs(60),
+        };
+        let token = signer.sign(&grant, Clock::system().now()).unwrap();
+        let of = |address: &str, token: Option<&str>| {
+            let mut request = Request::new(Body::empty());
+            let peer: IpAddr = address.parse().unwrap();
+            let peer = ConnectInfo(SocketAddr::from((peer, 1)));
+            request.extensions_mut().insert(peer);
+            if let Some(token) = token {
+                let value = format!("Bearer {token}").parse().unwrap();
+                request.headers_mut().insert(header::AUTHORIZATION, value);
+            }
+            limiter.caller(&request)
+        };
+        let alice = Caller::User("alice".parse().unwrap());
+        assert_eq!(of("192.0.2.1", Some(&token)), alice);
+        assert_eq!(of("192.0.2.2", Some(&token)), alice);
+        // another token each time is no way around
+        let here = Caller::Address("192.0.2.1".parse().unwrap());
+        assert_eq!(of("192.0.2.1", Some("made.up.now")), here);
+        assert_eq!(of("192.0.2.1", None), here);
+        assert_eq!(of("::ffff:192.0.2.1", None), here);
+        assert_eq!(
+            of("2001:db8:1:2:3:4:5:6", None),
+            of("2001:db8:1:2:ffff::1", None)
+        );
+        assert_ne!(of("2001:db8:1:2::1", None), of("2001:db8:1:3::1", None));
+    }
+}

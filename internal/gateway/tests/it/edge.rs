@@ -178,6 +178,10 @@ impl Read {
         self.headers[name].to_str().unwrap()
     }
 
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.headers.contains_key(name)
+    }
+
     /// The body of a problem with this status and code.
     pub(crate) fn problem(&self, status: u16, code: &str) -> Json {
         let body = self.json();
@@ -199,7 +203,7 @@ pub(crate) struct Edge {
 
 impl Edge {
     pub(crate) async fn start() -> Self {
-        let (edge, orders) = Self::assemble().await;
+        let (edge, orders) = Self::assemble(&[]).await;
         edge.tasks.spawn("orders", {
             let server = palinode_rpc::Server::new(
                 Tracer::disabled(),
@@ -215,13 +219,22 @@ impl Edge {
 
     /// A gateway whose order service is away.
     pub(crate) async fn alone() -> Self {
-        Self::assemble().await.0
+        Self::alone_with(&[]).await
     }
 
-    async fn assemble() -> (Self, TcpListener) {
+    /// The same with these settings.
+    pub(crate) async fn alone_with(settings: &[(&str, &str)]) -> Self {
+        Self::assemble(settings).await.0
+    }
+
+    async fn assemble(settings: &[(&str, &str)]) -> (Self, TcpListener) {
         let orders = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let mut config = Config::from_map(&BTreeMap::new()).unwrap();
+        let settings: BTreeMap<_, _> = settings
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
+        let mut config = Config::from_map(&settings).unwrap();
         config
             .peers
             .set("order", orders.local_addr().unwrap())
@@ -251,6 +264,10 @@ impl Edge {
             },
             orders,
         )
+    }
+
+    pub(crate) fn address(&self) -> &str {
+        &self.address
     }
 
     pub(crate) async fn get(&self, path: &str) -> Read {

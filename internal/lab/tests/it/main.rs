@@ -12,6 +12,7 @@ mod flow;
 mod identity;
 mod invariants;
 mod isolation;
+mod once;
 mod outbox;
 mod rig;
 mod starters;

@@ -24,6 +24,7 @@ fn document_of(pool: DescriptorPool, service: &str) -> Json {
             pattern: "^[!-~]{1,128}$",
             is_of: |route| route.verb == Method::POST,
         }],
+        wants_token: |route| route.verb != Method::GET,
     })
 }
 
@@ -54,6 +55,11 @@ async fn every_route_is_an_operation_with_the_words_of_the_protos() {
         place["description"],
         "It is kept for ever.\n\nNot to be repeated."
     );
+    assert_eq!(place["security"], json!([{"token": []}]));
+    assert_eq!(
+        document["components"]["securitySchemes"]["token"]["scheme"],
+        "bearer"
+    );
     // two methods, one path: the names of the first
     let order = document["paths"]["/v1/orders/{id}"].as_object().unwrap();
     let mut verbs: Vec<_> = order.keys().map(String::as_str).collect();
@@ -80,6 +86,7 @@ async fn every_route_is_an_operation_with_the_words_of_the_protos() {
 async fn a_parameter_is_what_a_query_may_have() {
     let document = document();
     let list = &document["paths"]["/v1/orders"]["get"];
+    assert_eq!(list["security"], Json::Null);
     let names = parameters(list);
     for name in [
         "query filter.userId",

@@ -1,0 +1,105 @@
+//! HTTPS, by a certificate that somebody else renews.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use anyhow::Context as _;
+use axum::Router;
+use axum_server::Handle;
+use axum_server::tls_rustls::RustlsConfig;
+use palinode_service::Config;
+use rustls::crypto::aws_lc_rs;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::wiring::DRAIN_LIMIT;
+
+/// How often the files are looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(30);
+
+/// A certificate and its key, in files. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Certificate {
+    files: Arc<(PathBuf, PathBuf)>,
+    config: RustlsConfig,
+}
+
+impl Certificate {
+    /// That of the settings, if they name one.
+    ///
+    /// # Errors
+    /// The files cannot be read, or do not belong together.
+    pub(crate) async fn of(config: &Config) -> anyhow::Result<Option<Self>> {
+        let (Some(cert), Some(key)) = (&config.tls_cert, &config.tls_key) else {
+            return Ok(None);
+        };
+        // there may be one already: of a test, or of another part of the process
+        if aws_lc_rs::default_provider().install_default().is_err() {
+            tracing::debug!("the process has its cryptography already");
+        }
+        let config = RustlsConfig::from_pem_file(cert, key).await;
+        let config = config.with_context(|| {
+            let (cert, key) = (cert.display(), key.display());
+            format!("the certificate in {cert} with the key in {key} cannot be used")
+        })?;
+        Ok(Some(Self {
+            files: Arc::new((cert.clone(), key.clone())),
+            config,
+        }))
+    }
+
+    async fn changed_at(&self) -> Option<SystemTime> {
+        let metadata = tokio::fs::metadata(&self.files.0).await.ok()?;
+        metadata.modified().ok()
+    }
+
+    /// Reads the files again whenever they have changed, for ever. What cannot be used is said, and the old
+    /// certificate stays.
+    pub(crate) async fn renew(self) {
+        let mut known = self.changed_at().await;
+        loop {
+            tokio::time::sleep(LOOK_EVERY).await;
+            let now = self.changed_at().await;
+            if now == known {
+                continue;
+            }
+            let (cert, key) = &*self.files;
+            match self.config.reload_from_pem_file(cert, key).await {
+                Ok(()) => {
+                    tracing::info!(file = %cert.display(), "the certificate was read again");
+                    known = now;
+                }
+                Err(error) => {
+                    let file = cert.display();
+                    tracing::error!(%error, %file, "the new certificate cannot be used, the old one stays");
+                }
+            }
+        }
+    }
+
+    /// Serves until `stop`; then lets requests in flight end.
+    pub(crate) async fn serve(
+        self,
+        listener: TcpListener,
+        app: Router,
+        stop: CancellationToken,
+    ) -> anyhow::Result<()> {
+        let handle = Handle::new();
+        let app = app.into_make_service_with_connect_info::<SocketAddr>();
+        let serving = axum_server::from_tcp_rustls(listener.into_std()?, self.config)?
+            .handle(handle.clone())
+            .serve(app);
+        let stopped = async {
+            stop.cancelled().await;
+            handle.graceful_shutdown(Some(DRAIN_LIMIT));
+            // the server ends by itself then
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            served = serving => Ok(served?),
+            () = stopped => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,46 @@
+use std::collections::BTreeSet;
+
+use futures_util::future::join_all;
+use palinode_db::Area;
+
+use crate::rig::{Rig, mugs, wallet};
+
+const CALLS: usize = 1_000;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thousand_calls_at_once_with_one_key_are_one_order_one_saga_and_one_charge() {
+    let rig = Rig::start(async |_| {}).await;
+    let body = mugs("alice", "DE", wallet());
+    let calls = (0..CALLS).map(|_| rig.gateway.order(&body, Some("once")));
+    let mut created = 0;
+    let mut ids = BTreeSet::new();
+    for answer in join_all(calls).await {
+        let answer = answer.unwrap();
+        created += usize::from(answer.status == 201);
+        let order = answer.success().unwrap();
+        ids.insert(order["orderId"].as_str().unwrap().to_owned());
+    }
+    assert_eq!((created, ids.len()), (1, 1));
+    let id = ids.into_iter().next().unwrap();
+    let order = rig.decided(&id).await;
+    assert_eq!(order["status"], "ORDER_STATUS_CONFIRMED");
+    for (area, count) in [
+        (Area::Order, "SELECT count(*) FROM orders"),
+        (Area::Saga, "SELECT count(*) FROM saga"),
+        (Area::Payment, "SELECT count(*) FROM payment"),
+        (Area::Inventory, "SELECT count(*) FROM reservation"),
+        (Area::Shipping, "SELECT count(*) FROM shipment"),
+    ] {
+        let found: i64 = sqlx::query_scalar(count)
+            .fetch_one(&mut rig.connect(area).await)
+            .await
+            .unwrap();
+        assert_eq!(found, 1, "{count}");
+    }
+    let purse = rig.gateway.user("alice").get("/v1/wallet").await.unwrap();
+    let purse = purse.success().unwrap();
+    assert_eq!(
+        (&purse["balance"]["units"], &purse["balance"]["nanos"]),
+        (&"989974".into(), &200_000_000.into())
+    );
+}
