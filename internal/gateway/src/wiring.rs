@@ -1,3 +1,5 @@
+mod tls;
+
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -11,7 +13,8 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::http::{self, Edge, Limiter};
-use crate::tls::Certificate;
+
+use tls::Certificate;
 
 /// Bytes of a request's body: an order of 100 lines has about 6 KiB.
 const BODY_BYTES_MAX: usize = 64 * 1024;
@@ -19,7 +22,7 @@ const BODY_BYTES_MAX: usize = 64 * 1024;
 const CALL_LIMIT: Duration = Duration::from_secs(8);
 /// A stream ends then, and its client asks again: so connections move to new gateways.
 const STREAM_LIMIT: Duration = Duration::from_secs(600);
-pub(crate) const DRAIN_LIMIT: Duration = Duration::from_secs(5);
+const DRAIN_LIMIT: Duration = Duration::from_secs(5);
 
 /// Builds the gateway and serves it on the context's listener.
 ///

@@ -67,7 +67,8 @@ impl Answer {
                 words.push_str(&format!("; {wrong}"));
             }
         }
-        if self.status == StatusCode::UNAUTHORIZED {
+        let reason = body["reason"].as_str().unwrap_or_default();
+        if ["SIGN_IN_REQUIRED", "TOKEN_EXPIRED", "TOKEN_INVALID"].contains(&reason) {
             words.push_str("; `palinode sign-in` opens a session");
         }
         anyhow::bail!("{}: {words}", self.status)

@@ -14,7 +14,7 @@ use rustls::crypto::aws_lc_rs;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::wiring::DRAIN_LIMIT;
+use super::DRAIN_LIMIT;
 
 /// How often the files are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
