@@ -3,13 +3,16 @@ CREATE TABLE wallet (
   user_id       text        PRIMARY KEY,
   balance_minor bigint      NOT NULL CONSTRAINT wallet_balance_not_negative CHECK (balance_minor >= 0),
   currency      text        NOT NULL CHECK (currency ~ '^[A-Z]{3}$'),
-  opened_at     timestamptz NOT NULL DEFAULT now()
+  opened_at     timestamptz NOT NULL DEFAULT now(),
+  closed_at     timestamptz,
+  CONSTRAINT wallet_closed_is_empty CHECK (closed_at IS NULL OR balance_minor = 0)
 ) WITH (fillfactor = 20, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
 COMMENT ON TABLE  wallet IS 'Few rows, hot: room on the page keeps every change of a balance off the index';
 COMMENT ON COLUMN wallet.user_id IS 'Whose it is';
 COMMENT ON COLUMN wallet.balance_minor IS 'Minor units; the sum of the entries of account wallet:<user_id>';
 COMMENT ON COLUMN wallet.currency IS 'Currency of the balance, fixed when the wallet is opened';
-COMMENT ON COLUMN wallet.opened_at IS 'When the first credit opened it';
+COMMENT ON COLUMN wallet.opened_at IS 'When it was opened: its user was registered, or it was credited';
+COMMENT ON COLUMN wallet.closed_at IS 'When its user was deleted. The row stays: a registration that is heard of later opens no wallet where there is one';
 
 CREATE TABLE wallet_credit (
   key          text        PRIMARY KEY,

@@ -3,6 +3,7 @@
 pub(crate) mod cancel;
 pub(crate) mod counter;
 pub(crate) mod decide;
+pub(crate) mod forget;
 pub(crate) mod place;
 pub(crate) mod sweep;
 pub(crate) mod watch;

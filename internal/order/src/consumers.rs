@@ -1,4 +1,6 @@
-//! Commands of sagas.
+//! Commands of sagas, and events of users.
+
+mod users;
 
 use bytes::Bytes;
 use palinode_db::{Error, Tx};
@@ -9,6 +11,8 @@ use prost::{Message, Name};
 
 use crate::app::decide::{carried_out, decide};
 use crate::domain::{Decision, Fulfilment};
+
+pub(crate) use users::Users;
 
 /// Handles `order.commands`: what sagas decided about orders.
 pub(crate) struct Commands;

@@ -1,11 +1,12 @@
 //! Places orders and starts their sagas.
 //!
 //! Owns: the tables of `migrations/order`; writes `orchestrator.commands` (the start of a saga) and
-//! `order.events`; reads `order.commands`.
-//! Rooms: `domain` (orders and their rules), `app` (place, decide, sweep), `store` (SQL),
+//! `order.events`; reads `order.commands` and `identity.events`.
+//! Rooms: `domain` (orders and their rules), `app` (place, decide, sweep, forget), `store` (SQL),
 //! `convert`, `rpc`, `consumers`, `wiring`.
 //! Invariants: an order, its lines, its guard row, its idempotency key and the start of its saga
-//! are committed together; a price never comes from the client; a decided order never changes.
+//! are committed together; a price never comes from the client; a decided order never changes,
+//! but for what identifies a user who was deleted: of an order that is over it is taken out.
 //! Not here: stock, money and shipments.
 
 mod app;

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use palinode_db::Db;
-use palinode_messaging::commands_of;
+use palinode_messaging::{commands_of, events_of};
 use palinode_outbox::Doorbell;
-use palinode_participant::Participant;
+use palinode_participant::{Inbox, Participant};
 use palinode_pb::order::v1::order_service_server::{OrderService, OrderServiceServer};
 use palinode_rpc::{Credentials, Door};
 use palinode_service::Context;
@@ -16,13 +16,17 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app::Desk;
 use crate::app::counter::counter;
+use crate::app::forget::Forgetting;
 use crate::app::sweep::Sweep;
 use crate::app::watch::Watchers;
 use crate::clients::Orchestrator;
-use crate::consumers::Commands;
+use crate::consumers::{Commands, Users};
 use crate::rpc::{Orders, WAITING_MAX};
 
-/// Starts the order service: gRPC, consumer, sweep and relay.
+/// The group that reads what becomes of users.
+const USERS_GROUP: &str = "order-users";
+
+/// Starts the order service: gRPC, consumers, sweep and relay.
 ///
 /// # Errors
 /// Kafka refuses, or the relay cannot be started.
@@ -39,6 +43,7 @@ pub async fn build(context: Context) -> anyhow::Result<()> {
     );
     let topic = commands_of("order").expect("the table of topics has the order service");
     context.consume("order", &[topic], participant)?;
+    follow_users(&context)?;
     let orchestrator = Orchestrator::new(
         palinode_rpc::channel(&context.peers().orchestrator),
         context.credentials()?,
@@ -85,6 +90,20 @@ pub async fn build(context: Context) -> anyhow::Result<()> {
             .grpc(Door::Guarded(context.guard()?))
             .add_service(OrderServiceServer::new(orders)),
     );
+    Ok(())
+}
+
+/// Hears who was deleted, and lets go of what orders keep of him.
+fn follow_users(context: &Context) -> anyhow::Result<()> {
+    let db = context.db();
+    let topic = events_of("identity").expect("the table of topics has the identity service");
+    context.consume(USERS_GROUP, &[topic], Inbox::new(db.clone(), Users))?;
+    let forgetting = Forgetting { db: db.clone() };
+    let stop = context.tasks.stop_token();
+    context.spawn("forgetting", async move {
+        forgetting.run(stop).await;
+        Ok(())
+    });
     Ok(())
 }
 

@@ -304,13 +304,7 @@ impl<H: Handler> BatchHandler for Participant<H> {
     }
 
     async fn park(&mut self, record: &Received, error: &str) -> Result<Committed, Failure> {
-        let parked = [(record, error.to_owned())];
-        self.db
-            .run_tx("guard.park", async |mut tx| {
-                store::park(&mut tx, &parked).await?;
-                Ok::<_, Error>((tx, ()))
-            })
-            .await?;
+        store::park_alone(&self.db, "guard.park", record, error).await?;
         Ok(Committed)
     }
 }

@@ -3,7 +3,8 @@
 //! Purpose: [`Participant`] takes a batch of commands, asks `palinode_saga::guard` what becomes of
 //! each, lets the service's [`Handler`] do what is left, and writes guard rows, replies and events
 //! in that one transaction. [`settle`] writes the outcome of what had to wait for an external
-//! call.
+//! call. [`Inbox`] takes the events of others, a batch in one transaction; its [`EventHandler`] bears
+//! repeats and any order by itself.
 //! Owns: the tables `saga_guard` and `consumer_parked` in the service's own database.
 //! Invariants: one effect at the most for each saga, step and direction; an action that comes after
 //! its compensation is refused; a reply is appended only under the lock of its guard row. Nothing
@@ -50,6 +51,7 @@ mod batch;
 mod command;
 mod error;
 mod handler;
+mod inbox;
 mod opened;
 mod outgoing;
 mod reply;
@@ -61,6 +63,7 @@ mod waves;
 
 pub use batch::Participant;
 pub use handler::{Decided, Event, Handler, Outcome, Output, Task, Undecodable, decoded, step_key};
+pub use inbox::{EventHandler, Inbox};
 pub use opened::opened;
 pub use settle::{Settled, Settlement, lock_pending, settle};
 pub use store::park;

@@ -1,7 +1,7 @@
 use std::collections::{HashMap, HashSet};
 
 use bytes::Bytes;
-use palinode_db::{Error, Tx};
+use palinode_db::{Db, Error, Tx};
 use palinode_messaging::Received;
 use palinode_saga::Direction;
 use palinode_saga::guard::{Act, Comp, Row};
@@ -49,6 +49,21 @@ pub async fn park(tx: &mut Tx, parked: &[(&Received, String)]) -> Result<(), Err
     .execute(tx.conn())
     .await?;
     Ok(())
+}
+
+/// The same for one record, in a transaction of its own.
+pub(crate) async fn park_alone(
+    db: &Db,
+    name: &'static str,
+    record: &Received,
+    error: &str,
+) -> Result<(), crate::error::Error> {
+    let parked = [(record, error.to_owned())];
+    db.run_tx(name, async |mut tx| {
+        park(&mut tx, &parked).await?;
+        Ok((tx, ()))
+    })
+    .await
 }
 
 /// How rows are locked.

@@ -1,3 +1,5 @@
+mod users;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -11,6 +13,8 @@ use tokio::sync::Notify;
 use crate::app::{expected, run_commands};
 use crate::convert;
 use crate::domain::Command;
+
+pub(crate) use users::Users;
 
 /// The commands of payment: charge, refund, and return.
 #[derive(Debug)]

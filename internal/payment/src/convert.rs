@@ -2,6 +2,7 @@ use palinode_messaging::{Topic, events_of};
 use palinode_participant::{Event, Outcome, Output, decoded};
 use palinode_pb::cardprocessor::v1 as processor;
 use palinode_pb::google::r#type::Money as PbMoney;
+use palinode_pb::identity::v1 as identity;
 use palinode_pb::payment::v1 as pb;
 use palinode_pb::validate::Validate;
 use palinode_rpc::Violations;
@@ -12,7 +13,7 @@ use prost_types::Timestamp as PbTimestamp;
 use uuid::Uuid;
 
 use crate::clients::Answer;
-use crate::domain::{Command, Method, Payment, Reason, Source, State};
+use crate::domain::{Command, Method, Payment, Reason, Source, State, UserEvent};
 
 /// A credit at the most: a million of the currency. A sum of balances stays far from 64 bits.
 const CREDIT_MINOR_MAX: i64 = 100_000_000;
@@ -63,6 +64,19 @@ fn read<M: Message + Default + Validate>(body: &[u8]) -> Result<M, String> {
 
 fn parsed<T: std::str::FromStr<Err: ToString>>(text: &str) -> Result<T, String> {
     text.parse().map_err(|error: T::Err| error.to_string())
+}
+
+/// Reads an event of identity; `None`: it is no concern of wallets.
+pub(crate) fn user_event(kind: &str, body: &[u8]) -> Result<Option<UserEvent>, String> {
+    if kind == identity::UserRegistered::full_name() {
+        let event = identity::UserRegistered::decode(body).map_err(|e| e.to_string())?;
+        Ok(Some(UserEvent::Registered(parsed(&event.user_id)?)))
+    } else if kind == identity::UserDeleted::full_name() {
+        let event = identity::UserDeleted::decode(body).map_err(|e| e.to_string())?;
+        Ok(Some(UserEvent::Deleted(parsed(&event.user_id)?)))
+    } else {
+        Ok(None)
+    }
 }
 
 /// The output of a charge.

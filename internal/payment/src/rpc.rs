@@ -7,7 +7,7 @@ use tonic::{Request, Response, Status};
 
 use crate::app::{Error, credit_wallet};
 use crate::convert;
-use crate::domain::Reason;
+use crate::domain::{Reason, Wallet};
 use crate::store::{payments, wallets};
 
 /// Wallets and payments, for callers.
@@ -35,7 +35,7 @@ impl PaymentService for Handlers {
         let found = wallets::find(self.db.pool(), &user)
             .await
             .map_err(|e| status(&e))?;
-        let Some(balance) = found.filter(|_| caller.may_see(&user)) else {
+        let Some(Wallet::Open(balance)) = found.filter(|_| caller.may_see(&user)) else {
             let words = format!("{user} has no wallet");
             return Err(status(&Error::refused(Reason::NoWallet, words)));
         };

@@ -5,4 +5,5 @@ mod fixture;
 mod plans;
 mod requests;
 mod returns;
+mod users;
 mod wallets;

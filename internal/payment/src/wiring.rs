@@ -1,9 +1,9 @@
 use std::sync::Arc;
 
 use palinode_db::Db;
-use palinode_messaging::{BatchHandler, commands_of};
+use palinode_messaging::{BatchHandler, commands_of, events_of};
 use palinode_outbox::Doorbell;
-use palinode_participant::Participant;
+use palinode_participant::{Inbox, Participant};
 use palinode_pb::payment::v1::payment_service_server::PaymentServiceServer;
 use palinode_rpc::{Door, channel};
 use palinode_service::Context;
@@ -14,10 +14,13 @@ use tokio::sync::Notify;
 use crate::calls::{CardCalls, Parts};
 use crate::clients::Processor;
 use crate::config;
-use crate::consumers::{CommandBatches, Commands};
+use crate::consumers::{CommandBatches, Commands, Users};
 use crate::rpc::Handlers;
 
 const SERVICE: &str = "payment";
+/// The group that reads what becomes of users. Another one than that of commands: neither waits for the
+/// other.
+const USERS_GROUP: &str = "payment-users";
 
 /// Serves wallets and payments, takes commands, and calls the card processor.
 ///
@@ -42,6 +45,12 @@ pub async fn build(context: Context) -> anyhow::Result<()> {
     );
     let topic = commands_of(SERVICE).expect("payment has a topic of commands");
     context.consume(SERVICE, &[topic], batches)?;
+    let users = Users {
+        clock: context.clock.clone(),
+    };
+    let topic = events_of("identity").expect("identity has a topic of events");
+    let users = Inbox::new(context.db().clone(), users);
+    context.consume(USERS_GROUP, &[topic], users)?;
 
     let calls = CardCalls::new(Parts {
         db: context.db().with_fixed_plans(),

@@ -145,6 +145,7 @@ const PAGES: &[(&str, &str)] = pages! {
     UNKNOWN_SKU
     USER_NAME_TAKEN
     USER_NOT_FOUND
+    WALLET_CLOSED
     WRONG_CREDENTIALS
     WRONG_PASSWORD
 };

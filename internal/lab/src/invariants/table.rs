@@ -16,9 +16,18 @@ pub(super) const FACTS: &[Fact] = &[
         area: Area::Order,
         table: "orders",
         columns: "id uuid, saga_id uuid, user_id text, status text, method text, card_token text, \
-                  country text, total bigint, payment_id uuid, shipment_id uuid",
+                  country text, total bigint, payment_id uuid, shipment_id uuid, \
+                  names_somebody boolean",
         select: "SELECT id, saga_id, user_id, status, method, card_token, country, total_minor, \
-                 payment_id, shipment_id FROM orders",
+                 payment_id, shipment_id, \
+                 address_name <> 'deleted' OR street <> 'deleted' OR postal_code <> 'deleted' \
+                 OR coalesce(card_token <> 'deleted', false) FROM orders",
+    },
+    Fact {
+        area: Area::Order,
+        table: "deleted_user",
+        columns: "user_id text, is_over boolean",
+        select: "SELECT user_id, next_look_at IS NULL FROM deleted_user",
     },
     Fact {
         area: Area::Order,
@@ -73,8 +82,8 @@ pub(super) const FACTS: &[Fact] = &[
     Fact {
         area: Area::Payment,
         table: "wallet",
-        columns: "user_id text, balance bigint",
-        select: "SELECT user_id, balance_minor FROM wallet",
+        columns: "user_id text, balance bigint, is_closed boolean",
+        select: "SELECT user_id, balance_minor, closed_at IS NOT NULL FROM wallet",
     },
     Fact {
         area: Area::Payment,
@@ -240,6 +249,20 @@ pub const INVARIANTS: &[Invariant] = &[
                 FROM wallet w
                 FULL JOIN (SELECT * FROM account WHERE account LIKE 'wallet:%') a ON a.account = 'wallet:' || w.user_id
                WHERE coalesce(w.balance, 0) <> coalesce(a.balance, 0) OR w.balance < 0
+               LIMIT $1",
+    },
+    Invariant {
+        name: "deleted-users-are-let-go",
+        holds: "who was deleted has a closed wallet, a closed wallet holds nothing, and no order names him once his orders are looked at no more",
+        sql: "SELECT words FROM (
+                SELECT format('user %s is deleted, his wallet is %s', d.user_id, CASE WHEN w.user_id IS NULL THEN 'missing' ELSE 'open' END) AS words
+                  FROM deleted_user d LEFT JOIN wallet w USING (user_id)
+                 WHERE w.is_closed IS NOT TRUE
+                UNION ALL
+                SELECT format('the closed wallet of %s holds %s', user_id, balance) FROM wallet WHERE is_closed AND balance <> 0
+                UNION ALL
+                SELECT format('order %s names %s, who is deleted', o.id, o.user_id)
+                  FROM orders o JOIN deleted_user d USING (user_id) WHERE d.is_over AND o.names_somebody) found
                LIMIT $1",
     },
     Invariant {

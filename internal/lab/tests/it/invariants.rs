@@ -60,6 +60,18 @@ const WRONGS: &[Wrong] = &[
     },
     Wrong {
         area: Area::Payment,
+        table: "wallet",
+        done: "UPDATE wallet SET closed_at = now() WHERE user_id = 'alice'",
+        seen_by: &["deleted-users-are-let-go"],
+    },
+    Wrong {
+        area: Area::Order,
+        table: "deleted_user",
+        done: "INSERT INTO deleted_user (user_id, next_look_at) VALUES ('alice', NULL)",
+        seen_by: &["deleted-users-are-let-go"],
+    },
+    Wrong {
+        area: Area::Payment,
         table: "payment",
         done: "UPDATE payment SET amount_minor = amount_minor + 1 WHERE method = 'wallet'",
         seen_by: &[

@@ -8,6 +8,7 @@
 mod bench;
 mod cancel;
 mod conformance;
+mod deletion;
 mod flow;
 mod identity;
 mod invariants;

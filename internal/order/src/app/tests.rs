@@ -18,6 +18,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request as Rpc, Response, Status as RpcStatus};
 
+mod forget;
 mod plans;
 mod watch;
 

@@ -2,7 +2,7 @@ use palinode_db::{Db, Error as DbError};
 use palinode_values::{Clock, Money, UserId};
 
 use crate::app::Error;
-use crate::domain::{Reason, Transfer};
+use crate::domain::{Reason, Transfer, Wallet};
 use crate::store::batch::{self, Work};
 use crate::store::credits::Key;
 use crate::store::{credits, wallets};
@@ -13,7 +13,7 @@ use crate::store::{credits, wallets};
 ///
 /// # Errors
 /// `IDEMPOTENCY_KEY_REUSED`: the key came with another credit. `CURRENCY_MISMATCH`: the wallet is
-/// kept in another currency.
+/// kept in another currency. `WALLET_CLOSED`: its user was deleted.
 pub(crate) async fn credit_wallet(
     db: &Db,
     clock: &Clock,
@@ -26,9 +26,11 @@ pub(crate) async fn credit_wallet(
             match credits::take_key(&mut tx, key, user, amount).await? {
                 Key::New => {}
                 Key::Repeated => {
-                    let gone = || DbError::inconsistent("wallet", "user_id", user, "is gone");
-                    let balance = wallets::find(tx.conn(), user).await?.ok_or_else(gone)?;
-                    return Ok((tx, balance));
+                    return match wallets::find(tx.conn(), user).await? {
+                        Some(Wallet::Open(balance)) => Ok((tx, balance)),
+                        Some(Wallet::Closed) => Err(refused(Reason::WalletClosed, user, amount)),
+                        None => Err(DbError::inconsistent("wallet", "user_id", user, "is gone"))?,
+                    };
                 }
                 Key::Reused => {
                     let words = "the idempotency key came with another credit before";
@@ -36,10 +38,9 @@ pub(crate) async fn credit_wallet(
                 }
             }
         }
-        let Some(balance) = wallets::credit(&mut tx, user, amount).await? else {
-            let words = format!("the wallet of {user} is not kept in {}", amount.currency);
-            return Err(Error::refused(Reason::CurrencyMismatch, words));
-        };
+        let balance = wallets::credit(&mut tx, user, amount)
+            .await?
+            .map_err(|reason| refused(reason, user, amount))?;
         let work = Work {
             transfers: &[Transfer::credit(user.clone(), amount)],
             ..Work::default()
@@ -48,4 +49,12 @@ pub(crate) async fn credit_wallet(
         Ok((tx, balance))
     })
     .await
+}
+
+fn refused(reason: Reason, user: &UserId, amount: Money) -> Error {
+    let words = match reason {
+        Reason::WalletClosed => format!("the wallet of {user} is closed"),
+        _ => format!("the wallet of {user} is not kept in {}", amount.currency),
+    };
+    Error::refused(reason, words)
 }

@@ -202,6 +202,7 @@ fn words(payment: &Payment, reason: Reason) -> String {
     match reason {
         Reason::InsufficientFunds => format!("the wallet of {user_id} holds less than {amount}"),
         Reason::NoWallet => format!("{user_id} has no wallet"),
+        Reason::WalletClosed => format!("the wallet of {user_id} is closed"),
         Reason::CurrencyMismatch => {
             format!("the wallet of {user_id} is not kept in {}", amount.currency)
         }

@@ -5,7 +5,7 @@ use crate::app::{Error, credit_wallet};
 use crate::domain::Reason;
 
 /// Opens wallets with some euros in them, for demonstrations. Repeated, it adds nothing: who was
-/// seeded once keeps what is left.
+/// seeded once keeps what is left, and who was deleted stays without.
 ///
 /// Units: `wallets` has minor units, more than zero.
 ///
@@ -20,7 +20,7 @@ pub async fn seed(db: &Db, wallets: &[(UserId, i64)]) -> Result<(), DbError> {
         match credit_wallet(db, &clock, user, amount, Some(&key)).await {
             Ok(_)
             | Err(Error::Refused {
-                reason: Reason::KeyReused,
+                reason: Reason::KeyReused | Reason::WalletClosed,
                 ..
             }) => {}
             Err(Error::Refused { words, .. }) => {

@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use palinode_values::{Money, OrderId, PaymentId, UserId};
 
-use crate::domain::{Event, Payment, Reason, Source, State, Transfer};
+use crate::domain::{Event, Payment, Reason, Source, State, Transfer, Wallet};
 
 /// What a command asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,7 +22,7 @@ pub(crate) enum Decision {
     Declined(Payment, Reason),
     /// The card processor is to be asked for the charge.
     AskCharge(Payment),
-    /// The wallet is credited again.
+    /// The wallet is credited again; or, if it was closed meanwhile, the house.
     Refunded(Payment),
     /// The card processor is to be asked for the refund.
     AskRefund(Payment),
@@ -36,7 +36,7 @@ pub(crate) enum Decision {
 /// written back as a whole.
 #[derive(Debug, Default)]
 pub(crate) struct Book {
-    wallets: HashMap<UserId, Money>,
+    wallets: HashMap<UserId, Wallet>,
     payments: HashMap<OrderId, Entry>,
     /// Orders whose payment is new, in the order of arrival.
     new: Vec<OrderId>,
@@ -53,7 +53,7 @@ struct Entry {
 }
 
 impl Book {
-    pub(crate) fn new(wallets: Vec<(UserId, Money)>, payments: Vec<Payment>) -> Self {
+    pub(crate) fn new(wallets: Vec<(UserId, Wallet)>, payments: Vec<Payment>) -> Self {
         let entry = |payment: Payment| {
             let stored = Some(payment.state.clone());
             (payment.order_id, Entry { payment, stored })
@@ -162,15 +162,19 @@ impl Book {
         match payment.source {
             Source::Card { .. } => Decision::AskRefund(payment),
             Source::Wallet => {
-                self.give(&payment.user_id, payment.amount);
-                self.transfers.push(Transfer::refund(&payment));
+                let transfer = self.give_back(&payment);
+                self.transfers.push(transfer);
                 Decision::Refunded(payment)
             }
         }
     }
 
     fn take(&mut self, user: &UserId, amount: Money) -> Result<(), Reason> {
-        let balance = self.wallets.get_mut(user).ok_or(Reason::NoWallet)?;
+        let balance = match self.wallets.get_mut(user) {
+            Some(Wallet::Open(balance)) => balance,
+            Some(Wallet::Closed) => return Err(Reason::WalletClosed),
+            None => return Err(Reason::NoWallet),
+        };
         if balance.currency != amount.currency {
             return Err(Reason::CurrencyMismatch);
         }
@@ -182,11 +186,20 @@ impl Book {
         Ok(())
     }
 
-    fn give(&mut self, user: &UserId, amount: Money) {
-        if let Some(balance) = self.wallets.get_mut(user) {
-            balance.minor = balance.minor.saturating_add(amount.minor);
+    fn give_back(&mut self, payment: &Payment) -> Transfer {
+        let Payment {
+            user_id, amount, ..
+        } = payment;
+        match self.wallets.get_mut(user_id) {
+            Some(Wallet::Closed) => return Transfer::refund_to_house(payment),
+            Some(Wallet::Open(balance)) => {
+                balance.minor = balance.minor.saturating_add(amount.minor);
+            }
+            // its row is missing: the statement that writes the balance will say so
+            None => {}
         }
-        *self.deltas.entry(user.clone()).or_default() += amount.minor;
+        *self.deltas.entry(user_id.clone()).or_default() += amount.minor;
+        Transfer::refund(payment)
     }
 }
 

@@ -15,6 +15,8 @@ pub(crate) enum Account {
     Processor,
     /// Where credits of wallets come from.
     Funding,
+    /// What closed wallets held, and what would have gone back to them.
+    Unclaimed,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +24,7 @@ pub(crate) enum TransferKind {
     Credit,
     Charge,
     Refund,
+    Closure,
 }
 
 /// Money on its way from one account to another; its two entries sum to zero by construction.
@@ -80,6 +83,26 @@ impl Transfer {
         }
     }
 
+    /// The same, of a wallet that was closed meanwhile: the house keeps it.
+    pub(crate) fn refund_to_house(payment: &Payment) -> Self {
+        Self {
+            to: Account::Unclaimed,
+            ..Self::refund(payment)
+        }
+    }
+
+    /// Takes out of a wallet that is closed all that it holds, more than zero.
+    pub(crate) fn closure(user: UserId, balance: Money) -> Self {
+        let (from, to) = (Account::Wallet(user), Account::Unclaimed);
+        Self {
+            kind: TransferKind::Closure,
+            payment_id: None,
+            from,
+            to,
+            amount: balance,
+        }
+    }
+
     /// What it is kept in.
     pub(crate) fn currency(&self) -> &Currency {
         &self.amount.currency
@@ -99,6 +122,7 @@ impl fmt::Display for Account {
             Self::Shop => f.write_str("shop"),
             Self::Processor => f.write_str("processor"),
             Self::Funding => f.write_str("funding"),
+            Self::Unclaimed => f.write_str("unclaimed"),
         }
     }
 }
@@ -109,6 +133,7 @@ impl TransferKind {
             Self::Credit => "credit",
             Self::Charge => "charge",
             Self::Refund => "refund",
+            Self::Closure => "closure",
         }
     }
 }

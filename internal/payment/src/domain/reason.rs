@@ -7,6 +7,8 @@ pub(crate) enum Reason {
     InsufficientFunds,
     /// The user has no wallet.
     NoWallet,
+    /// The wallet was closed with its user's account.
+    WalletClosed,
     /// The card processor said no.
     CardDeclined,
     /// The wallet is kept in another currency.
@@ -24,9 +26,10 @@ pub(crate) enum Reason {
 }
 
 impl Reason {
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::InsufficientFunds,
         Self::NoWallet,
+        Self::WalletClosed,
         Self::CardDeclined,
         Self::CurrencyMismatch,
         Self::AlreadyCharged,
@@ -40,6 +43,7 @@ impl Reason {
         match self {
             Self::InsufficientFunds => "INSUFFICIENT_FUNDS",
             Self::NoWallet => "NO_WALLET",
+            Self::WalletClosed => "WALLET_CLOSED",
             Self::CardDeclined => "CARD_DECLINED",
             Self::CurrencyMismatch => "CURRENCY_MISMATCH",
             Self::AlreadyCharged => "ALREADY_CHARGED",
@@ -57,6 +61,7 @@ impl Reason {
     pub(crate) fn code(self) -> ErrorCode {
         match self {
             Self::InsufficientFunds
+            | Self::WalletClosed
             | Self::CardDeclined
             | Self::CurrencyMismatch
             | Self::AlreadyCharged

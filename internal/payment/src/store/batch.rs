@@ -1,11 +1,11 @@
 //! The two statements of a batch: one that locks, one that writes.
 
 use palinode_db::{Error, Tx};
-use palinode_values::{Clock, LedgerEntryId, Money, UserId};
+use palinode_values::{Clock, LedgerEntryId, UserId};
 use uuid::Uuid;
 
 use super::{payments, wallets};
-use crate::domain::{Payment, Source, State, Transfer};
+use crate::domain::{Payment, Source, State, Transfer, Wallet};
 
 /// What a batch comes to.
 #[derive(Debug, Default)]
@@ -43,6 +43,7 @@ struct Row {
     card_token: Option<String>,
     charge_key: Option<Uuid>,
     created_at: Option<palinode_values::Timestamp>,
+    is_closed: Option<bool>,
 }
 
 /// Locks the payments of `orders`, then the wallets of their users and of `users`, each in key
@@ -51,7 +52,7 @@ pub(crate) async fn lock(
     tx: &mut Tx,
     orders: &[Uuid],
     users: &[&str],
-) -> Result<(Vec<Payment>, Vec<(UserId, Money)>), Error> {
+) -> Result<(Vec<Payment>, Vec<(UserId, Wallet)>), Error> {
     let rows = sqlx::query_file_as!(Row, "src/sql/lock.sql", orders, users as &[&str])
         .fetch_all(tx.conn())
         .await?;
@@ -79,6 +80,7 @@ pub(crate) async fn lock(
                     user_id: row.user_id,
                     balance_minor: row.minor,
                     currency: row.currency,
+                    is_closed: row.is_closed.unwrap_or_default(),
                 };
                 purses.push(wallet.read()?);
             }

@@ -8,7 +8,7 @@ use palinode_messaging::{
     BatchHandler, Committed, Headers, Received, Record, SagaHeaders, Topic, commands_of,
 };
 use palinode_outbox::Doorbell;
-use palinode_participant::Participant;
+use palinode_participant::{Inbox, Participant};
 use palinode_pb::google::r#type::Money as PbMoney;
 use palinode_pb::payment::v1 as pb;
 use palinode_pb::saga::v1::StepReply;
@@ -29,7 +29,7 @@ use uuid::Uuid;
 use crate::calls::{CardCalls, Parts};
 use crate::clients::Processor;
 use crate::config;
-use crate::consumers::{CommandBatches, Commands};
+use crate::consumers::{CommandBatches, Commands, Users};
 
 const STEP: &str = "charge-payment";
 pub(super) const RETURN_STEP: &str = "return-payment";
@@ -203,6 +203,12 @@ pub(super) fn batches(db: &Db, bell: &Arc<Notify>) -> CommandBatches {
         Clock::system(),
     );
     CommandBatches::new(participant, commands, Arc::clone(bell))
+}
+
+/// What takes the events of users.
+pub(super) fn users(db: &Db) -> Inbox<Users> {
+    let clock = Clock::system();
+    Inbox::new(db.clone(), Users { clock })
 }
 
 async fn connect(database: &TestDatabase) -> Db {

@@ -7,12 +7,13 @@ use palinode_values::{Clock, Currency, Money, PaymentId, ShipmentId};
 
 use super::{Desk, asked, request};
 use crate::app::decide::decide;
+use crate::app::forget::Forgetting;
 use crate::app::place::{Asked, Key, Placed, place};
 use crate::domain::{Decision, Fulfilment, Offer};
 use crate::store;
 
 /// Tables that do not grow with sagas.
-const SMALL: [&str; 3] = ["offer", "retention", "outbox_topic"];
+const SMALL: [&str; 4] = ["offer", "retention", "outbox_topic", "deleted_user"];
 
 /// Places `count` orders, and confirms them.
 async fn sell(db: &Db, count: usize, size: usize) {
@@ -47,6 +48,20 @@ async fn sell(db: &Db, count: usize, size: usize) {
     }
 }
 
+/// Forgets who has placed all of them.
+async fn forget(db: &Db) {
+    let mut tx = db.begin().await.unwrap();
+    let alice = ["alice".parse().unwrap()];
+    store::deleted_user::note(&mut tx, &alice).await.unwrap();
+    tx.commit().await.unwrap();
+    sqlx::query!("UPDATE deleted_user SET next_look_at = now()")
+        .execute(db.pool())
+        .await
+        .unwrap();
+    let forgetting = Forgetting { db: db.clone() };
+    forgetting.steps(500).await.unwrap();
+}
+
 /// Every statement finds its rows by an index.
 #[tokio::test]
 async fn no_table_that_grows_is_read_whole() {
@@ -63,6 +78,7 @@ async fn no_table_that_grows_is_read_whole() {
     let used = in_every_state(&database, &SMALL, async |db| {
         sell(db, 4, 1).await;
         sell(db, 1_000, 200).await;
+        forget(db).await;
     });
     used.await;
 }

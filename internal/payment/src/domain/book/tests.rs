@@ -49,9 +49,13 @@ fn name_of(decision: &Decision) -> &'static str {
     }
 }
 
+fn open(minor: i64) -> Wallet {
+    Wallet::Open(eur(minor))
+}
+
 #[test]
 fn requests_are_decided_in_arrival_order_against_the_running_balance() {
-    let mut book = Book::new(vec![(user("alice"), eur(1_000))], Vec::new());
+    let mut book = Book::new(vec![(user("alice"), open(1_000))], Vec::new());
     let decisions = book.decide(&[
         charge(1, "alice", 700, Source::Wallet),
         charge(2, "alice", 400, Source::Wallet), // 300 are left
@@ -117,9 +121,34 @@ fn a_card_is_asked_for_the_refund_of_a_captured_payment() {
 #[test]
 fn an_amount_in_another_currency_is_refused() {
     let dollars = Money::new(1_000, "USD".parse().unwrap());
-    let mut book = Book::new(vec![(user("alice"), dollars)], Vec::new());
+    let mut book = Book::new(vec![(user("alice"), Wallet::Open(dollars))], Vec::new());
     let decisions = book.decide(&[charge(1, "alice", 1, Source::Wallet)]);
     assert_eq!(name_of(&decisions[0]), "CURRENCY_MISMATCH");
+}
+
+#[test]
+fn a_closed_wallet_is_not_charged_and_its_refunds_go_to_the_house() {
+    let Request::Charge(mut paid) = charge(1, "alice", 300, Source::Wallet) else {
+        unreachable!()
+    };
+    paid.apply(Event::Taken).unwrap();
+    let mut book = Book::new(vec![(user("alice"), Wallet::Closed)], vec![paid]);
+    let decisions = book.decide(&[
+        Request::Refund(order(1), None),
+        charge(2, "alice", 1, Source::Wallet), // nothing came back that could be taken
+    ]);
+    let names: Vec<_> = decisions.iter().map(name_of).collect();
+    assert_eq!(names, ["refunded", "WALLET_CLOSED"]);
+    assert_eq!(book.deltas().count(), 0);
+    let entries: Vec<_> = book
+        .transfers()
+        .iter()
+        .flat_map(Transfer::entries)
+        .collect();
+    assert_eq!(
+        entries,
+        [(&Account::Shop, eur(-300)), (&Account::Unclaimed, eur(300))]
+    );
 }
 
 proptest! {
@@ -129,7 +158,7 @@ proptest! {
         requests in prop::collection::vec((0..12_u128, 0..4_usize, 1..900_i64, any::<bool>()), 0..60),
     ) {
         let names = ["alice", "bob", "carol", "nobody"];
-        let opened = names.iter().zip(&balances).map(|(name, minor)| (user(name), eur(*minor)));
+        let opened = names.iter().zip(&balances).map(|(name, minor)| (user(name), open(*minor)));
         let mut book = Book::new(opened.collect(), Vec::new());
         let requests: Vec<_> = requests
             .into_iter()
