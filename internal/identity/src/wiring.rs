@@ -36,7 +36,7 @@ pub async fn build(context: Context) -> anyhow::Result<()> {
         service_secret: settings.service_secret.clone(),
     };
     let server = context
-        .grpc(Door::Guarded(context.guard()?))
+        .grpc(Door::Authorized(context.authorizer()?))
         .add_service(IdentityServiceServer::new(handlers));
     context.serve_grpc(server);
     let (upkeep, stop) = (Upkeep { desk }, context.tasks.stop_token());

@@ -52,7 +52,7 @@ pub async fn build(context: Context) -> anyhow::Result<()> {
         Ok(())
     });
     let server = context
-        .grpc(Door::Guarded(context.guard()?))
+        .grpc(Door::Authorized(context.authorizer()?))
         .add_service(InventoryServiceServer::new(rpc(db)));
     context.serve_grpc(server);
     Ok(())

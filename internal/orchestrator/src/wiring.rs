@@ -74,7 +74,7 @@ pub async fn build(context: Context) -> anyhow::Result<()> {
     });
     context.spawn_relay()?;
     let server = context
-        .grpc(Door::Guarded(context.guard()?))
+        .grpc(Door::Authorized(context.authorizer()?))
         .add_service(StarterServiceServer::new(Starters {
             engine: engine.clone(),
         }))

@@ -87,7 +87,7 @@ pub async fn build(context: Context) -> anyhow::Result<()> {
     };
     context.serve_grpc(
         context
-            .grpc(Door::Guarded(context.guard()?))
+            .grpc(Door::Authorized(context.authorizer()?))
             .add_service(OrderServiceServer::new(orders)),
     );
     Ok(())

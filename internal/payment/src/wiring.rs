@@ -32,7 +32,7 @@ pub async fn build(context: Context) -> anyhow::Result<()> {
 
     let handlers = Handlers::new(context.db().clone(), context.clock.clone());
     let server = context
-        .grpc(Door::Guarded(context.guard()?))
+        .grpc(Door::Authorized(context.authorizer()?))
         .add_service(PaymentServiceServer::new(handlers));
     context.serve_grpc(server);
 

@@ -27,7 +27,7 @@ pub fn trace_context<T>(request: &Request<T>) -> TraceContext {
         .unwrap_or_else(TraceContext::root)
 }
 
-/// A call that stays within the process, as if a guard had let this caller in: for tests and tools.
+/// A call that stays within the process, as if an authorizer had let this caller in: for tests and tools.
 #[must_use]
 pub fn call_of<T>(caller: Caller, message: T) -> Request<T> {
     let mut request = Request::new(message);
@@ -35,17 +35,17 @@ pub fn call_of<T>(caller: Caller, message: T) -> Request<T> {
     request
 }
 
-/// Who calls, as the server's guard has let him in.
+/// Who calls, as the server's authorizer has let him in.
 ///
 /// # Errors
-/// `Internal`: nobody was let in here, because the method is anybody's or the server has no guard.
+/// `Internal`: nobody was let in here, because the method is anybody's or the server has no authorizer.
 pub fn caller<T>(request: &Request<T>) -> Result<Caller, Status> {
     request
         .extensions()
         .get::<Caller>()
         .cloned()
         .ok_or_else(|| {
-            tracing::error!("a method asks who calls, and no guard has asked before");
+            tracing::error!("a method asks who calls, and no authorizer has asked before");
             let words = "an internal error occurred";
             make(ErrorCode::Internal, "INTERNAL", words, Details::default())
         })

@@ -22,9 +22,9 @@ use tower::Service;
 use tower::util::{MapRequestLayer, MapResponseLayer};
 use tower_http::catch_panic::CatchPanicLayer;
 
-use crate::guard::GuardLayer;
+use crate::authorizer::AuthorizerLayer;
 use crate::status::make;
-use crate::{Details, Guard, Violations};
+use crate::{Authorizer, Details, Violations};
 
 /// The limits of a server.
 #[derive(Debug, Clone)]
@@ -109,7 +109,7 @@ impl Report {
 #[derive(Debug, Clone)]
 pub enum Door {
     /// Whom the rule of a method lets in.
-    Guarded(Guard),
+    Authorized(Authorizer),
     /// Everybody: there is nothing of ours behind it.
     Open,
 }
@@ -122,7 +122,7 @@ pub struct Server {
     services: Vec<&'static str>,
     health: Health,
     spans: ServerSpansLayer,
-    guard: GuardLayer,
+    authorizer: AuthorizerLayer,
     limits: Limits,
 }
 
@@ -135,8 +135,8 @@ impl Server {
             services: vec![""],
             health: Health(watch::Sender::new(false)),
             spans: ServerSpansLayer::new(tracer, clock),
-            guard: GuardLayer(match door {
-                Door::Guarded(guard) => Some(guard),
+            authorizer: AuthorizerLayer(match door {
+                Door::Authorized(authorizer) => Some(authorizer),
                 Door::Open => None,
             }),
             limits: Limits::default(),
@@ -204,7 +204,7 @@ impl Server {
             }))
             // a panic would take the connection with it, and with that all other requests
             .layer(CatchPanicLayer::custom(after_panic))
-            .layer(self.guard)
+            .layer(self.authorizer)
             .layer(MapResponseLayer::new(told))
             .add_routes(routes);
         let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));

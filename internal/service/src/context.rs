@@ -5,7 +5,7 @@ use std::time::Duration;
 use palinode_db::{Area, Db, MigrateError, Options, keep_partitions, require_current_schema};
 use palinode_messaging::{BatchHandler, Consumer, ConsumerOptions, Kafka, Producer, Topic, Turns};
 use palinode_outbox::Doorbell;
-use palinode_rpc::{Credentials, Door, Guard, Health, Server};
+use palinode_rpc::{Authorizer, Credentials, Door, Health, Server};
 use palinode_telemetry::{Meter, Tracer};
 use palinode_values::Clock;
 use tokio::net::TcpListener;
@@ -283,12 +283,12 @@ impl Context {
         Server::new(self.tracer.clone(), self.clock.clone(), door)
     }
 
-    /// A guard in front of this service, with the keys that identity publishes. The service is not ready
+    /// An authorizer in front of this service, with the keys that identity publishes. The service is not ready
     /// before it has some.
     ///
     /// # Errors
     /// A method of our contracts has no rule.
-    pub fn guard(&self) -> Result<Guard, palinode_rpc::Unruled> {
+    pub fn authorizer(&self) -> Result<Authorizer, palinode_rpc::Unruled> {
         self.keyed(Some(self.readiness.require("keys of identity")))
     }
 
@@ -296,15 +296,15 @@ impl Context {
     ///
     /// # Errors
     /// A method of our contracts has no rule.
-    pub fn callers(&self) -> Result<Guard, palinode_rpc::Unruled> {
+    pub fn callers(&self) -> Result<Authorizer, palinode_rpc::Unruled> {
         self.keyed(None)
     }
 
-    fn keyed(&self, known: Option<Condition>) -> Result<Guard, palinode_rpc::Unruled> {
-        let guard = Guard::new(self.clock.clone())?;
+    fn keyed(&self, known: Option<Condition>) -> Result<Authorizer, palinode_rpc::Unruled> {
+        let authorizer = Authorizer::new(self.clock.clone())?;
         let keys = Keys {
             identity: palinode_rpc::channel(&self.peers().identity),
-            guard: guard.clone(),
+            authorizer: authorizer.clone(),
             known,
         };
         let stop = self.tasks.stop_token();
@@ -314,7 +314,7 @@ impl Context {
                 () = keys.keep() => Ok(()),
             }
         });
-        Ok(guard)
+        Ok(authorizer)
     }
 
     /// What this service shows when it calls others in its own name: a token from identity, which is

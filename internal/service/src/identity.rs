@@ -5,7 +5,7 @@ use std::time::Duration;
 use backon::{BackoffBuilder, ExponentialBuilder};
 use palinode_pb::identity::v1::identity_service_client::IdentityServiceClient;
 use palinode_pb::identity::v1::{CreateServiceTokenRequest, GetKeysRequest};
-use palinode_rpc::{Channel, Credentials, Guard};
+use palinode_rpc::{Authorizer, Channel, Credentials};
 use tokio::time::Instant;
 
 use crate::config::Secret;
@@ -30,10 +30,10 @@ fn pauses() -> impl Iterator<Item = Duration> {
         .build()
 }
 
-/// Gives a guard its keys.
+/// Gives a authorizer its keys.
 pub(crate) struct Keys {
     pub(crate) identity: Channel,
-    pub(crate) guard: Guard,
+    pub(crate) authorizer: Authorizer,
     pub(crate) known: Option<Condition>,
 }
 
@@ -48,7 +48,7 @@ impl Keys {
             let fetched = Instant::now();
             tokio::select! {
                 () = tokio::time::sleep(KEYS_EVERY) => {}
-                () = self.guard.keys_wanted() => {
+                () = self.authorizer.keys_wanted() => {
                     tokio::time::sleep_until(fetched + KEYS_PAUSE).await;
                 }
             }
@@ -67,7 +67,7 @@ impl Keys {
                     continue;
                 }
             };
-            match self.guard.set_keys(&taken) {
+            match self.authorizer.set_keys(&taken) {
                 Ok(()) => return,
                 Err(error) => tracing::error!(%error, "the keys of identity are not taken over"),
             }

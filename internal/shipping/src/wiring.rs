@@ -35,7 +35,7 @@ pub async fn build(context: Context) -> anyhow::Result<()> {
     )?;
     context.spawn_relay()?;
     let server = context
-        .grpc(Door::Guarded(context.guard()?))
+        .grpc(Door::Authorized(context.authorizer()?))
         .add_service(ShippingServiceServer::new(rpc(db, bell, clock)));
     context.serve_grpc(server);
     Ok(())

@@ -14,7 +14,7 @@ use governor::middleware::StateInformationMiddleware;
 use governor::state::keyed::DefaultKeyedStateStore;
 use governor::{Quota, RateLimiter};
 use http::{HeaderName, HeaderValue, Request, header};
-use palinode_rpc::Guard;
+use palinode_rpc::Authorizer;
 use palinode_values::{ErrorCode, UserId};
 
 use super::errors::problem;
@@ -47,19 +47,19 @@ pub(crate) struct Limiter(Arc<Inner>);
 struct Inner {
     buckets: Buckets,
     policy: HeaderValue,
-    guard: Guard,
+    authorizer: Authorizer,
 }
 
 impl Limiter {
     /// `rate` requests a second for each caller, twice as many at once.
-    pub(crate) fn new(rate: NonZeroU32, guard: Guard) -> Self {
+    pub(crate) fn new(rate: NonZeroU32, authorizer: Authorizer) -> Self {
         let burst = rate.saturating_mul(NonZeroU32::MIN.saturating_add(BURST_S - 1));
         let quota = Quota::per_second(rate).allow_burst(burst);
         let policy = format!(r#""caller";q={burst};w={BURST_S}"#);
         Self(Arc::new(Inner {
             buckets: RateLimiter::keyed(quota).with_middleware(),
             policy: HeaderValue::try_from(policy).expect("digits are header text"),
-            guard,
+            authorizer,
         }))
     }
 
@@ -73,7 +73,7 @@ impl Limiter {
     }
 
     fn caller(&self, request: &Request<Body>) -> Caller {
-        if let Some(user) = self.0.guard.subject(request.headers()) {
+        if let Some(user) = self.0.authorizer.subject(request.headers()) {
             return Caller::User(user);
         }
         let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
@@ -129,9 +129,9 @@ mod tests {
     #[test]
     fn who_shows_a_good_token_is_counted_by_it_and_everybody_else_by_his_address() {
         let signer = Signer::read(&Signer::draw().unwrap()).unwrap();
-        let guard = Guard::new(Clock::system()).unwrap();
-        guard.set_keys(&Signer::publish([&signer])).unwrap();
-        let limiter = Limiter::new(NonZeroU32::MIN, guard);
+        let authorizer = Authorizer::new(Clock::system()).unwrap();
+        authorizer.set_keys(&Signer::publish([&signer])).unwrap();
+        let limiter = Limiter::new(NonZeroU32::MIN, authorizer);
         let grant = Grant {
             subject: "alice".parse().unwrap(),
             roles: vec![Role::Customer],

@@ -36,7 +36,7 @@ async fn a_user_sees_himself_and_an_administrator_everybody() {
 }
 
 #[tokio::test]
-async fn nobody_is_let_in_without_a_guard() {
+async fn nobody_is_let_in_without_an_authorizer() {
     let fixture = Fixture::new().await;
     let request = Request::new(pb::GetCurrentUserRequest {});
     let refused = fixture.handlers.get_current_user(request).await;

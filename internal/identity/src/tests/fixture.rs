@@ -173,7 +173,7 @@ pub(super) fn numbers(roles: &[Role]) -> Vec<i32> {
         .collect()
 }
 
-/// A request of a user, as the guard of the methods lets it in.
+/// A request of a user, as the authorizer of the methods lets it in.
 pub(super) fn by<T>(user: &str, session: Option<&str>, message: T) -> Request<T> {
     called(message, user, session, &[Role::Customer])
 }

@@ -1,6 +1,6 @@
 //! A server and a channel over loopback.
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail the test")]
 
-mod guard;
+mod authorizer;
 mod requests;
 mod server;

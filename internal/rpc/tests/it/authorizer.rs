@@ -6,7 +6,7 @@ use palinode_auth::{Grant, Role, Signer};
 use palinode_pb::inventory::v1::inventory_service_client::InventoryServiceClient;
 use palinode_pb::inventory::v1::inventory_service_server::InventoryServiceServer;
 use palinode_pb::inventory::v1::{AdjustStockRequest, ListStockRequest};
-use palinode_rpc::{Channel, Credentials, Door, Failure, Guard, Server, channel};
+use palinode_rpc::{Authorizer, Channel, Credentials, Door, Failure, Server, channel};
 use palinode_telemetry::Tracer;
 use palinode_values::{Clock, ErrorCode};
 use tokio::net::TcpListener;
@@ -19,27 +19,27 @@ use crate::requests::Counting;
 
 const LIMIT: Duration = Duration::from_secs(10);
 
-struct Guarded {
-    guard: Guard,
+struct Authorized {
+    authorizer: Authorizer,
     channel: Channel,
     client: InventoryServiceClient<Channel>,
     served: Arc<AtomicUsize>,
 }
 
 #[expect(clippy::disallowed_methods, reason = "the server of a test")]
-async fn start() -> Guarded {
+async fn start() -> Authorized {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let served = Arc::default();
-    let guard = Guard::new(Clock::system()).unwrap();
-    let door = Door::Guarded(guard.clone());
+    let authorizer = Authorizer::new(Clock::system()).unwrap();
+    let door = Door::Authorized(authorizer.clone());
     let server = Server::new(Tracer::disabled(), Clock::system(), door)
         .add_service(InventoryServiceServer::new(Counting(Arc::clone(&served))));
     tokio::spawn(server.serve(listener, CancellationToken::new()));
     let channel = channel(&address.parse().unwrap());
     let client = InventoryServiceClient::new(channel.clone());
-    Guarded {
-        guard,
+    Authorized {
+        authorizer,
         channel,
         client,
         served,
@@ -80,7 +80,7 @@ fn reason(status: &Status) -> (ErrorCode, String) {
 async fn who_may_call_is_let_in_and_nobody_else_reaches_the_handler() {
     let mut to = start().await;
     let signer = signer();
-    to.guard.set_keys(&Signer::publish([&signer])).unwrap();
+    to.authorizer.set_keys(&Signer::publish([&signer])).unwrap();
     // the fields of a request are nobody's business who may not send it
     let wrong = AdjustStockRequest::default();
     let status = to.client.adjust_stock(wrong).await.unwrap_err();
@@ -144,17 +144,17 @@ async fn what_is_for_everybody_asks_for_no_token_and_looks_at_none() {
 async fn a_token_of_a_key_that_is_new_waits_for_it() {
     let mut to = start().await;
     let (old, new) = (signer(), signer());
-    let guard = to.guard.clone();
+    let authorizer = to.authorizer.clone();
     let published = Signer::publish([&old]);
     let bringer = tokio::spawn(async move {
         // first nobody has keys, then there are old ones, then new ones
-        guard.keys_wanted().await;
-        assert!(guard.set_keys("nonsense").is_err());
-        guard.keys_wanted().await;
-        guard.set_keys(&published).unwrap();
-        guard.keys_wanted().await;
-        guard.set_keys(&published).unwrap();
-        guard
+        authorizer.keys_wanted().await;
+        assert!(authorizer.set_keys("nonsense").is_err());
+        authorizer.keys_wanted().await;
+        authorizer.set_keys(&published).unwrap();
+        authorizer.keys_wanted().await;
+        authorizer.set_keys(&published).unwrap();
+        authorizer
     });
     let ask = |credentials: Credentials| {
         let mut client = to.client.clone();
@@ -171,8 +171,8 @@ async fn a_token_of_a_key_that_is_new_waits_for_it() {
         reason(&status),
         (ErrorCode::Unauthenticated, "TOKEN_INVALID".to_owned())
     );
-    let guard = tokio::time::timeout(LIMIT, bringer).await.unwrap().unwrap();
-    guard.set_keys(&Signer::publish([&old, &new])).unwrap();
+    let authorizer = tokio::time::timeout(LIMIT, bringer).await.unwrap().unwrap();
+    authorizer.set_keys(&Signer::publish([&old, &new])).unwrap();
     ask(shown(&new, Role::Admin)).await.unwrap();
     to.client
         .adjust_stock(shown(&old, Role::Admin).sign(adjustment()))

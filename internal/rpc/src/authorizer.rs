@@ -29,7 +29,7 @@ const PUBLIC: [&str; 3] = [
 /// Lets callers in by the rule of each method (`palinode.auth.v1.access`) and by their token, which it
 /// verifies itself: nothing that a gateway says of a caller is believed. Cheap to clone.
 #[derive(Clone)]
-pub struct Guard(Arc<Inner>);
+pub struct Authorizer(Arc<Inner>);
 
 struct Inner {
     rules: Rules,
@@ -39,14 +39,14 @@ struct Inner {
     wanted: Notify,
 }
 
-impl fmt::Debug for Guard {
+impl fmt::Debug for Authorizer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Guard").finish_non_exhaustive()
+        f.debug_struct("Authorizer").finish_non_exhaustive()
     }
 }
 
-impl Guard {
-    /// A guard that knows no keys yet: until it does, every token is answered with `Unavailable`.
+impl Authorizer {
+    /// A authorizer that knows no keys yet: until it does, every token is answered with `Unavailable`.
     ///
     /// # Errors
     /// Names the methods of our contracts that have no rule.
@@ -185,29 +185,29 @@ fn role_required(access: &Access) -> String {
     }
 }
 
-/// Puts a [`Guard`] in front of a server's routes.
+/// Puts a [`Authorizer`] in front of a server's routes.
 #[derive(Debug, Clone)]
-pub(crate) struct GuardLayer(pub(crate) Option<Guard>);
+pub(crate) struct AuthorizerLayer(pub(crate) Option<Authorizer>);
 
-impl<S> Layer<S> for GuardLayer {
-    type Service = Guarded<S>;
+impl<S> Layer<S> for AuthorizerLayer {
+    type Service = Authorized<S>;
 
-    fn layer(&self, inner: S) -> Guarded<S> {
-        Guarded {
+    fn layer(&self, inner: S) -> Authorized<S> {
+        Authorized {
             inner,
-            guard: self.0.clone(),
+            authorizer: self.0.clone(),
         }
     }
 }
 
-/// The service made by [`GuardLayer`].
+/// The service made by [`AuthorizerLayer`].
 #[derive(Debug, Clone)]
-pub(crate) struct Guarded<S> {
+pub(crate) struct Authorized<S> {
     inner: S,
-    guard: Option<Guard>,
+    authorizer: Option<Authorizer>,
 }
 
-impl<S> Service<Request<Body>> for Guarded<S>
+impl<S> Service<Request<Body>> for Authorized<S>
 where
     S: Service<Request<Body>, Response = Response<Body>> + Clone + Send + 'static,
     S::Future: Send + 'static,
@@ -222,7 +222,7 @@ where
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
         let path = request.uri().path();
-        let Some(guard) = self.guard.clone() else {
+        let Some(authorizer) = self.authorizer.clone() else {
             return Box::pin(self.inner.call(request));
         };
         if PUBLIC.iter().any(|service| path.starts_with(service)) {
@@ -232,12 +232,12 @@ where
         let copy = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, copy);
         Box::pin(async move {
-            let Some(access) = guard.0.rules.get(request.uri().path()) else {
+            let Some(access) = authorizer.0.rules.get(request.uri().path()) else {
                 let words = "there is no such method";
                 return Ok(Status::unimplemented(words).into_http());
             };
             if !access.anyone {
-                match guard.admit(access, request.headers()).await {
+                match authorizer.admit(access, request.headers()).await {
                     Ok(Some(caller)) => {
                         request.extensions_mut().insert(caller);
                     }
