@@ -125,6 +125,7 @@ CREATE TABLE idempotency_key (
   created_at  timestamptz NOT NULL DEFAULT now(),
   PRIMARY KEY (user_id, key)
 );
+CREATE INDEX idempotency_key_by_age ON idempotency_key (created_at); -- the purge
 COMMENT ON TABLE  idempotency_key IS 'One order for each user and key, however often the call is repeated';
 COMMENT ON COLUMN idempotency_key.user_id IS 'Whose key';
 COMMENT ON COLUMN idempotency_key.key IS 'Idempotency-Key of the request';

@@ -21,6 +21,7 @@ CREATE TABLE wallet_credit (
   currency     text        NOT NULL,
   at           timestamptz NOT NULL DEFAULT now()
 );
+CREATE INDEX wallet_credit_by_age ON wallet_credit (at); -- the purge
 COMMENT ON TABLE  wallet_credit IS 'Credits that came with an idempotency key: a repeat of the key adds nothing';
 COMMENT ON COLUMN wallet_credit.key IS 'Chosen by the caller';
 COMMENT ON COLUMN wallet_credit.user_id IS 'Whose wallet; with the amount it tells a repeat from a reuse of the key';

@@ -11,6 +11,7 @@ mod migrate;
 mod own;
 mod partition;
 mod pool;
+mod purge;
 mod transaction;
 
 pub use error::Error;
@@ -18,6 +19,7 @@ pub use migrate::{Area, MigrateError, migrate, require_current_schema};
 pub use own::Own;
 pub use partition::{Partitions, keep_partitions};
 pub use pool::{AsDbError, Db, Options};
+pub use purge::purge;
 pub use transaction::{BEGIN, Tx};
 
 /// A connection, to be handed on to a `store`: what it can do is nobody else's business.

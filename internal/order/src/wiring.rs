@@ -1,8 +1,9 @@
 //! The one place that puts the order service's parts together.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use palinode_db::Db;
+use palinode_db::{Db, purge};
 use palinode_messaging::{commands_of, events_of};
 use palinode_outbox::Doorbell;
 use palinode_participant::{Inbox, Participant};
@@ -22,6 +23,12 @@ use crate::app::watch::Watchers;
 use crate::clients::Orchestrator;
 use crate::consumers::{Commands, Users};
 use crate::rpc::{Orders, WAITING_MAX};
+use crate::store;
+
+/// A call that is repeated later is another call.
+pub(crate) const KEYS_KEPT: Duration = Duration::from_secs(7 * 24 * 3_600);
+/// Of one statement.
+const KEYS_MAX: i64 = 1_000;
 
 /// The group that reads what becomes of users.
 const USERS_GROUP: &str = "order-users";
@@ -44,6 +51,7 @@ pub async fn build(context: Context) -> anyhow::Result<()> {
     let topic = commands_of("order").expect("the table of topics has the order service");
     context.consume("order", &[topic], participant)?;
     follow_users(&context)?;
+    forget_keys(&context);
     let orchestrator = Orchestrator::new(
         palinode_rpc::channel(&context.peers().orchestrator),
         context.credentials()?,
@@ -91,6 +99,18 @@ pub async fn build(context: Context) -> anyhow::Result<()> {
             .add_service(OrderServiceServer::new(orders)),
     );
     Ok(())
+}
+
+/// Forgets idempotency keys that nobody sends again.
+fn forget_keys(context: &Context) {
+    let (db, stop) = (context.db().clone(), context.tasks.stop_token());
+    context.spawn("keys", async move {
+        let step = || store::order::forget_keys(&db, KEYS_KEPT, KEYS_MAX);
+        tokio::select! {
+            () = stop.cancelled() => Ok(()),
+            never = purge("idempotency keys", KEYS_MAX.unsigned_abs(), step) => match never {},
+        }
+    });
 }
 
 /// Hears who was deleted, and lets go of what orders keep of him.

@@ -1,6 +1,7 @@
 use std::sync::Arc;
+use std::time::Duration;
 
-use palinode_db::Db;
+use palinode_db::{Db, purge};
 use palinode_messaging::{BatchHandler, commands_of, events_of};
 use palinode_outbox::Doorbell;
 use palinode_participant::{Inbox, Participant};
@@ -16,8 +17,13 @@ use crate::clients::Processor;
 use crate::config;
 use crate::consumers::{CommandBatches, Commands, Users};
 use crate::rpc::Handlers;
+use crate::store::credits;
 
 const SERVICE: &str = "payment";
+/// A credit that is repeated later is another credit.
+const KEYS_KEPT: Duration = Duration::from_secs(7 * 24 * 3_600);
+/// Of one statement.
+const KEYS_MAX: i64 = 1_000;
 /// The group that reads what becomes of users. Another one than that of commands: neither waits for the
 /// other.
 const USERS_GROUP: &str = "payment-users";
@@ -59,6 +65,14 @@ pub async fn build(context: Context) -> anyhow::Result<()> {
         bell,
         doorbell: context.doorbell.clone(),
         limits,
+    });
+    let (db, stop) = (context.db().clone(), context.tasks.stop_token());
+    context.spawn("keys", async move {
+        let step = || credits::forget_keys(&db, KEYS_KEPT, KEYS_MAX);
+        tokio::select! {
+            () = stop.cancelled() => Ok(()),
+            never = purge("idempotency keys", KEYS_MAX.unsigned_abs(), step) => match never {},
+        }
     });
     let stop = context.tasks.stop_token();
     context.spawn("card calls", async move {

@@ -31,6 +31,7 @@ use super::sweep::Sweep;
 use crate::clients::Orchestrator;
 use crate::domain::{Address, Decision, Fulfilment, Offer, Order, PaymentMethod, Request, Status};
 use crate::store;
+use crate::wiring::KEYS_KEPT;
 
 /// A server, aborted when it is dropped.
 type Serving = JoinSet<Result<(), palinode_rpc::ServeError>>;
@@ -250,6 +251,26 @@ async fn one_key_is_one_order_however_often_and_by_however_many_it_is_sent() {
 
     let other = world.place(&wanted, Some(&key(b"b"))).await.unwrap_err();
     assert_eq!(other.reason(), "IDEMPOTENCY_KEY_REUSED");
+}
+
+#[tokio::test]
+async fn a_key_is_forgotten_when_it_is_old_and_not_before() {
+    let world = World::new().await;
+    let (wanted, key) = (request(&[("mug", 1)]), key(b"a"));
+    let place = || world.place(&wanted, Some(&key));
+    let Placed::New(first) = place().await.unwrap() else {
+        panic!("there was no order yet")
+    };
+    let forget = async || {
+        let forgotten = store::order::forget_keys(&world.db, KEYS_KEPT, 10).await;
+        forgotten.unwrap()
+    };
+    assert_eq!(forget().await, 0);
+    assert!(matches!(place().await.unwrap(), Placed::Before(order) if order.id == first.id));
+    let aged = sqlx::query!("UPDATE idempotency_key SET created_at = now() - interval '8 days'");
+    aged.execute(world.db.pool()).await.unwrap();
+    assert_eq!((forget().await, forget().await), (1, 0));
+    assert!(matches!(place().await.unwrap(), Placed::New(order) if order.id != first.id));
 }
 
 #[tokio::test]

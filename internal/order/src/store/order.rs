@@ -95,6 +95,20 @@ pub(crate) async fn unclaim(tx: &mut Tx, keys: &[(&UserId, &str)]) -> Result<(),
     Ok(())
 }
 
+/// Forgets keys that are older than `kept`, `limit` at the most; returns how many.
+pub(crate) async fn forget_keys(db: &Db, kept: Duration, limit: i64) -> Result<u64, Error> {
+    let forgotten = sqlx::query!(
+        "DELETE FROM idempotency_key WHERE (user_id, key) IN (
+           SELECT user_id, key FROM idempotency_key WHERE created_at < now() - make_interval(secs => $1)
+            ORDER BY created_at LIMIT $2)",
+        kept.as_secs_f64(),
+        limit
+    )
+    .execute(db.pool())
+    .await?;
+    Ok(forgotten.rows_affected())
+}
+
 /// What a key stands for that is known to be used.
 pub(crate) async fn used_key(tx: &mut Tx, user: &UserId, key: &str) -> Result<UsedKey, Error> {
     let used = sqlx::query!(

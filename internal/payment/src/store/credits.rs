@@ -1,4 +1,6 @@
-use palinode_db::{Error, Tx};
+use std::time::Duration;
+
+use palinode_db::{Db, Error, Tx};
 use palinode_values::{Money, UserId};
 
 /// What became of an idempotency key.
@@ -10,6 +12,20 @@ pub(crate) enum Key {
     Repeated,
     /// It came with another credit before.
     Reused,
+}
+
+/// Forgets keys that are older than `kept`, `limit` at the most; returns how many.
+pub(crate) async fn forget_keys(db: &Db, kept: Duration, limit: i64) -> Result<u64, Error> {
+    let forgotten = sqlx::query!(
+        "DELETE FROM wallet_credit WHERE key IN (
+           SELECT key FROM wallet_credit WHERE at < now() - make_interval(secs => $1)
+            ORDER BY at LIMIT $2)",
+        kept.as_secs_f64(),
+        limit
+    )
+    .execute(db.pool())
+    .await?;
+    Ok(forgotten.rows_affected())
 }
 
 /// Takes a key for a credit. A second taker waits here until the first has committed.

@@ -122,6 +122,37 @@ async fn a_key_credits_once_and_for_one_credit_only() {
 }
 
 #[tokio::test]
+async fn a_key_is_forgotten_when_it_is_old_and_not_before() {
+    let fixture = Fixture::new().await;
+    let handlers = handlers(&fixture);
+    for key in ["old", "older", "young"] {
+        let credited = handlers.credit_wallet(credit("alice", 100, Some(key)));
+        credited.await.unwrap();
+    }
+    let aged = sqlx::query!(
+        "UPDATE wallet_credit SET at = now() - interval '8 days' WHERE key LIKE 'old%'"
+    );
+    aged.execute(fixture.db.pool()).await.unwrap();
+    let forget = async |limit| {
+        let week = std::time::Duration::from_secs(7 * 24 * 3_600);
+        let forgotten = crate::store::credits::forget_keys(&fixture.db, week, limit);
+        forgotten.await.unwrap()
+    };
+    assert_eq!(
+        (forget(1).await, forget(10).await, forget(10).await),
+        (1, 1, 0)
+    );
+    let again = handlers
+        .credit_wallet(credit("alice", 100, Some("young")))
+        .await;
+    assert_eq!(balance(again.unwrap().into_inner().wallet), 300);
+    let another = handlers
+        .credit_wallet(credit("alice", 100, Some("old")))
+        .await;
+    assert_eq!(balance(another.unwrap().into_inner().wallet), 400);
+}
+
+#[tokio::test]
 async fn a_credit_that_is_malformed_is_refused_whole() {
     let fixture = Fixture::new().await;
     let handlers = handlers(&fixture);
