@@ -3,6 +3,7 @@
 mod batch;
 mod concurrency;
 mod fixture;
+mod inbox;
 mod retention;
 mod settle;
 mod trace;
