@@ -130,3 +130,60 @@ async fn the_page_of_the_api_needs_nothing_but_this_server() {
     assert_eq!(count, 3, "{html}");
     edge.stop().await;
 }
+
+/// The collection of requests for editors.
+const COLLECTION: &str = include_str!(concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/../../docs/guides/api.http"
+));
+
+/// Whether a path of the collection is one of a template: `{…}` and `{{…}}` stand for what is between slashes.
+fn is_of(path: &str, template: &str) -> bool {
+    let parts = |text: &str| -> Vec<String> { text.split('/').map(str::to_owned).collect() };
+    let (path, template) = (parts(path), parts(template));
+    let fits = |part: &String, wanted: &String| match wanted.split_once('}') {
+        Some((variable, verb)) if variable.starts_with('{') => match part.rsplit_once(':') {
+            Some((_, said)) => verb.strip_prefix(':') == Some(said),
+            None => verb.is_empty(),
+        },
+        _ => part == wanted,
+    };
+    path.len() == template.len() && path.iter().zip(&template).all(|(a, b)| fits(a, b))
+}
+
+#[tokio::test]
+async fn the_collection_for_editors_has_every_call_and_no_other() {
+    let edge = Edge::start().await;
+    let description = edge.get("/openapi.json").await.json();
+    edge.stop().await;
+    let mut calls = Vec::new();
+    for (template, operations) in description["paths"].as_object().unwrap() {
+        let verbs = operations.as_object().unwrap().keys();
+        calls.extend(verbs.map(|verb| (verb.to_uppercase(), template.clone())));
+    }
+    let requests = COLLECTION.lines().filter_map(|line| {
+        let (verb, rest) = line.split_once(" {{api}}")?;
+        let path = rest.split('?').next().unwrap_or(rest);
+        Some((verb.to_owned(), path.to_owned()))
+    });
+    let requests: Vec<_> = requests.collect();
+    let matches = |(verb, path): &(String, String), (of, template): &(String, String)| {
+        verb == of && is_of(path, template)
+    };
+    for call in &calls {
+        assert!(
+            requests.iter().any(|request| matches(request, call)),
+            "docs/guides/api.http has no {} {}",
+            call.0,
+            call.1
+        );
+    }
+    for request in &requests {
+        assert!(
+            calls.iter().any(|call| matches(request, call)),
+            "there is no {} {}",
+            request.0,
+            request.1
+        );
+    }
+}
