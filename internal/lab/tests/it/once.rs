@@ -2,13 +2,25 @@ use std::collections::BTreeSet;
 
 use futures_util::future::join_all;
 use palinode_db::Area;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::rig::{Rig, mugs, wallet};
 
 const CALLS: usize = 1_000;
 
+/// Each call has a connection of its own, and both ends of it are in this process.
+fn allow_connections() {
+    let limit = getrlimit(Resource::Nofile);
+    let most = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    setrlimit(Resource::Nofile, most).unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_thousand_calls_at_once_with_one_key_are_one_order_one_saga_and_one_charge() {
+    allow_connections();
     let rig = Rig::start(async |_| {}).await;
     let body = mugs("alice", "DE", wallet());
     let calls = (0..CALLS).map(|_| rig.gateway.order(&body, Some("once")));
