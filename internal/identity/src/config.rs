@@ -37,3 +37,5 @@ pub(crate) const SERVICE_LIFETIME: Duration = Duration::from_hours(1);
 pub(crate) const UPKEEP_EVERY: Duration = Duration::from_mins(1);
 /// Pause after one that failed.
 pub(crate) const UPKEEP_AGAIN: Duration = Duration::from_secs(5);
+/// However many tokens name unknown keys, the table is not read more often.
+pub(crate) const WANTED_PAUSE: Duration = Duration::from_secs(1);

@@ -2,7 +2,7 @@
 
 use anyhow::Context as _;
 use palinode_pb::identity::v1::identity_service_server::IdentityServiceServer;
-use palinode_rpc::Door;
+use palinode_rpc::{Authorizer, Door};
 use palinode_service::Context;
 
 use crate::app::{Desk, Passwords, Ring, Upkeep, first_admin};
@@ -35,11 +35,13 @@ pub async fn build(context: Context) -> anyhow::Result<()> {
         desk: desk.clone(),
         service_secret: settings.service_secret.clone(),
     };
+    let authorizer = Authorizer::new(context.clock.clone())?;
+    authorizer.set_keys(&desk.ring.publish())?;
     let server = context
-        .grpc(Door::Authorized(context.authorizer()?))
+        .grpc(Door::Authorized(authorizer.clone()))
         .add_service(IdentityServiceServer::new(handlers));
     context.serve_grpc(server);
-    let (upkeep, stop) = (Upkeep { desk }, context.tasks.stop_token());
+    let (upkeep, stop) = (Upkeep { desk, authorizer }, context.tasks.stop_token());
     context.spawn("upkeep", async move {
         upkeep.run(stop).await;
         Ok(())

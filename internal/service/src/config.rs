@@ -121,7 +121,7 @@ pub struct Config {
         requires = "tls_cert"
     )]
     pub tls_key: Option<PathBuf>,
-    /// For the gateway: an origin whose pages may use the API, such as https://shop.example.org; may be
+    /// For the gateway: an origin whose pages may use the API, such as `https://shop.example.org`; may be
     /// repeated [default: none]
     #[arg(
         long = "cors-origin",

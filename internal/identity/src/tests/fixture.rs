@@ -5,7 +5,7 @@ use palinode_db::{Area, Db};
 use palinode_outbox::Doorbell;
 use palinode_pb::identity::v1 as pb;
 use palinode_pb::identity::v1::identity_service_server::IdentityService;
-use palinode_rpc::Failure;
+use palinode_rpc::{Authorizer, Failure};
 use palinode_testkit::database::{TestDatabase, test_database};
 use palinode_values::{Clock, ErrorCode};
 use sqlx::postgres::PgRow;
@@ -13,7 +13,7 @@ use sqlx::{AssertSqlSafe, Row};
 use tonic::{Code, Request, Response, Status};
 use uuid::Uuid;
 
-use crate::app::{Desk, Passwords, Ring};
+use crate::app::{Desk, Passwords, Ring, Upkeep};
 use crate::config;
 use crate::rpc::Handlers;
 
@@ -147,6 +147,11 @@ pub(super) async fn handlers(db: &Db, passwords: &config::Passwords) -> Handlers
         desk,
         service_secret: Some(SECRET.to_owned().into()),
     }
+}
+
+pub(super) fn upkeep(desk: Desk) -> Upkeep {
+    let authorizer = Authorizer::new(desk.clock.clone()).unwrap();
+    Upkeep { desk, authorizer }
 }
 
 pub(super) fn registration(user_name: &str) -> pb::RegisterUserRequest {

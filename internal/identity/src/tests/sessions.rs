@@ -4,7 +4,7 @@ use palinode_pb::identity::v1 as pb;
 use palinode_pb::identity::v1::identity_service_server::IdentityService;
 use palinode_values::ErrorCode;
 
-use super::fixture::{Fixture, PASSWORD, by, refusal, told};
+use super::fixture::{Fixture, PASSWORD, by, refusal, told, upkeep};
 use crate::domain::Token;
 
 fn generation(session: &pb::Session) -> i32 {
@@ -126,7 +126,7 @@ async fn a_session_lives_for_thirty_days_at_a_time_and_ninety_in_all() {
     fixture.change(over).await;
     assert_eq!(fixture.refresh(&second.refresh_token).await, invalid());
     let desk = fixture.handlers.desk.clone();
-    crate::app::Upkeep { desk }.step().await.unwrap();
+    upkeep(desk).step().await.unwrap();
     assert_eq!(fixture.count("SELECT count(*) FROM session").await, 0);
 }
 

@@ -5,7 +5,7 @@ use palinode_pb::identity::v1::identity_service_server::IdentityService;
 use palinode_values::ErrorCode;
 use tonic_types::StatusExt;
 
-use super::fixture::{Fixture, PASSWORD, cheap, credentials, refusal};
+use super::fixture::{Fixture, PASSWORD, cheap, credentials, refusal, upkeep};
 use crate::app::{Error, Passwords};
 use crate::config;
 use crate::domain::{Password, Reason};
@@ -89,7 +89,7 @@ async fn failures_are_forgotten_after_a_day() {
         )
         .await;
     let desk = fixture.handlers.desk.clone();
-    crate::app::Upkeep { desk }.step().await.unwrap();
+    upkeep(desk).step().await.unwrap();
     assert_eq!(
         fixture.count("SELECT count(*) FROM sign_in_failure").await,
         1
