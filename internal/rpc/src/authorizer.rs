@@ -92,10 +92,18 @@ impl Authorizer {
     /// Whom a token speaks for.
     async fn principal(&self, token: &str) -> Result<Principal, Refused> {
         let verifier = &self.0.verifier;
+        let is_unknown = |verdict: &Result<Principal, Refused>| {
+            matches!(verdict, Err(Refused::UnknownKey | Refused::NoKeys))
+        };
+        let verdict = verifier.verify(token);
+        if !is_unknown(&verdict) {
+            return verdict;
+        }
         let mut given = self.0.given.subscribe();
-        match verifier.verify(token) {
-            Err(Refused::UnknownKey | Refused::NoKeys) => {}
-            known => return known,
+        // once more, or keys that came just now would be waited for
+        let verdict = verifier.verify(token);
+        if !is_unknown(&verdict) {
+            return verdict;
         }
         self.0.wanted.notify_one();
         // whether it came or not, the verdict below is the one that counts

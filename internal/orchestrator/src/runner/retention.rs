@@ -1,32 +1,16 @@
-use std::time::Duration;
-
-use palinode_db::Error;
+use palinode_db::{Error, purge};
 use tokio_util::sync::CancellationToken;
 
 use super::Engine;
 use crate::store::retention::{self as store, HEADS_MAX};
 
-/// How often the old is looked for.
-const EVERY: Duration = Duration::from_secs(60);
-/// Between two statements while there is more of it, so that traffic gets its share.
-const PAUSE: Duration = Duration::from_millis(500);
-
 /// Archives sagas that have ended, and deletes those that did so long ago, until it is told to
 /// stop. Their history goes with its day, once no saga of that day is left; so does the archive.
 pub(crate) async fn run(engine: Engine, stop: CancellationToken) {
-    loop {
-        let pause = match step(&engine).await {
-            Ok(moved) if moved >= HEADS_MAX.unsigned_abs() => PAUSE,
-            Ok(_) => EVERY,
-            Err(error) => {
-                tracing::warn!(error = ?error, "old sagas cannot be deleted");
-                EVERY
-            }
-        };
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = tokio::time::sleep(pause) => {}
-        }
+    let step = || step(&engine);
+    tokio::select! {
+        () = stop.cancelled() => {}
+        never = purge("sagas", HEADS_MAX.unsigned_abs(), step) => match never {},
     }
 }
 
