@@ -5,6 +5,7 @@ use http::uri::PathAndQuery;
 use prost_reflect::{FieldDescriptor, MessageDescriptor, MethodDescriptor};
 
 use crate::annotations::HttpRule;
+use crate::answer::Writer;
 use crate::builder::BuildError;
 use crate::field::FieldPath;
 use crate::json;
@@ -36,6 +37,8 @@ pub(crate) struct Binding {
     pub(crate) output: MessageDescriptor,
     pub(crate) grpc_path: PathAndQuery,
     pub(crate) answer: Answer,
+    /// Writes the answer as JSON.
+    pub(crate) writer: Writer,
     /// The method as a whole, for documents.
     pub(crate) method: MethodDescriptor,
 }
@@ -154,6 +157,7 @@ impl Binding {
             template: text.to_owned(),
             method: name,
         };
+        let writer = Writer::new(&output, response_body.as_ref());
         Ok(Self {
             route,
             template,
@@ -164,6 +168,7 @@ impl Binding {
             output,
             grpc_path,
             answer,
+            writer,
             method: method.clone(),
         })
     }

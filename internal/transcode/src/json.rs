@@ -1,10 +1,9 @@
-//! Proto3 JSON to messages and back, with the path of every field that is wrong.
+//! Proto3 JSON to messages, with the path of every field that is wrong.
 
 use std::collections::HashMap;
 
 use prost_reflect::{
-    DeserializeOptions, DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, SerializeOptions,
-    Value,
+    DeserializeOptions, DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, Value,
 };
 use serde_json::{Map, Value as Json};
 
@@ -59,32 +58,6 @@ pub(crate) fn field_of(message: &MessageDescriptor, name: &str) -> Option<FieldD
     message
         .get_field_by_json_name(name)
         .or_else(|| message.get_field_by_name(name))
-}
-
-/// Writes a message, or one field of it, with default values.
-///
-/// Shape: a message field that is not set is `null` when asked for alone, and left out otherwise.
-pub(crate) fn encode(
-    message: &DynamicMessage,
-    only: Option<&FieldDescriptor>,
-) -> Result<Vec<u8>, serde_json::Error> {
-    let options = SerializeOptions::new().skip_default_fields(false);
-    let write = |message: &DynamicMessage| {
-        let mut serializer = serde_json::Serializer::new(Vec::new());
-        message.serialize_with_options(&mut serializer, &options)?;
-        Ok(serializer.into_inner())
-    };
-    let Some(field) = only else {
-        return write(message);
-    };
-    if message.has_field(field)
-        && let Value::Message(inner) = message.get_field(field).as_ref()
-    {
-        return write(inner);
-    }
-    let mut json = message.serialize_with_options(serde_json::value::Serializer, &options)?;
-    let value = json.get_mut(field.json_name()).map(Json::take);
-    serde_json::to_vec(&value)
 }
 
 /// Whether a well-known type is one scalar in JSON, so that a query parameter can hold it.

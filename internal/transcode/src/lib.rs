@@ -45,6 +45,7 @@
 
 mod accept;
 mod annotations;
+mod answer;
 mod binding;
 mod builder;
 mod codec;

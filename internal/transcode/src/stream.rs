@@ -6,16 +6,15 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream};
 use http::{HeaderValue, header};
-use prost_reflect::{
-    DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, ReflectMessage, Value,
-};
+use prost_reflect::{FieldDescriptor, Kind, MessageDescriptor};
 use serde_json::json;
 use tokio::time::{Instant, timeout_at};
 use tonic::{Status, Streaming};
 
-use crate::json;
+use crate::answer::{Error, Writer};
 use crate::problem::Problem;
 use crate::transcoder::{Inner, problem_of};
 
@@ -54,7 +53,7 @@ pub(crate) fn resume_field(
 }
 
 /// The messages of a stream as the body of a response.
-pub(crate) fn response(format: &str, streaming: Streaming<DynamicMessage>, told: Told) -> Response {
+pub(crate) fn response(format: &str, streaming: Streaming<Bytes>, told: Told) -> Response {
     let items = items(streaming, told);
     if format == EVENTS {
         let events = items.map(|item| Ok::<_, Infallible>(event(item)));
@@ -67,7 +66,7 @@ pub(crate) fn response(format: &str, streaming: Streaming<DynamicMessage>, told:
     ([(header::CONTENT_TYPE, kind)], Body::from_stream(lines)).into_response()
 }
 
-fn items(streaming: Streaming<DynamicMessage>, told: Told) -> impl Stream<Item = Item> + Send {
+fn items(streaming: Streaming<Bytes>, told: Told) -> impl Stream<Item = Item> + Send {
     let told = Arc::new(told);
     stream::unfold(Some(streaming), move |open| {
         let told = Arc::clone(&told);
@@ -91,16 +90,14 @@ fn items(streaming: Streaming<DynamicMessage>, told: Told) -> impl Stream<Item =
 }
 
 impl Told {
-    fn item(&self, message: &DynamicMessage) -> Result<Item, serde_json::Error> {
+    fn item(&self, message: &Bytes) -> Result<Item, Error> {
         let (binding, _) = &self.inner.routes[self.number];
         let name = self.inner.options.resume_field.as_deref();
-        let id = resume_field(&message.descriptor(), name).and_then(|field| {
-            match message.get_field(&field).into_owned() {
-                Value::String(id) if is_id(&id) => Some(id),
-                _ => None,
-            }
-        });
-        let json = json::encode(message, binding.response_body.as_ref())?;
+        let id = resume_field(&binding.output, name)
+            .and_then(|field| Writer::text(message, field.number()))
+            .filter(|id| is_id(id))
+            .map(str::to_owned);
+        let json = binding.writer.write(message)?;
         Ok(Item::Message { id, json })
     }
 

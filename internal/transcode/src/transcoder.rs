@@ -6,6 +6,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -15,10 +16,10 @@ use tonic::metadata::MetadataMap;
 use tonic::{Code, Status, Streaming};
 
 use crate::accept;
+use crate::answer;
 use crate::binding::{Answer, Binding, BodyRule, Route};
 use crate::builder::{Backend, Builder, Options};
 use crate::codec::DynamicCodec;
-use crate::json;
 use crate::problem::Problem;
 use crate::raw;
 use crate::request::{self, Malformed};
@@ -224,7 +225,7 @@ impl Call<'_> {
         message
     }
 
-    async fn read_body(&self, headers: &HeaderMap, body: Body) -> Result<bytes::Bytes, Problem> {
+    async fn read_body(&self, headers: &HeaderMap, body: Body) -> Result<Bytes, Problem> {
         let limit = self.options.body_limit;
         let too_large = || {
             let detail = format!("the body is larger than {limit} bytes");
@@ -283,7 +284,7 @@ impl Call<'_> {
         &self,
         message: DynamicMessage,
         metadata: MetadataMap,
-    ) -> Result<tonic::Response<DynamicMessage>, Status> {
+    ) -> Result<tonic::Response<Bytes>, Status> {
         let limit = self.deadline.saturating_duration_since(Instant::now());
         let (mut client, request, codec) = self.call(message, metadata, limit);
         let path = self.binding.grpc_path.clone();
@@ -298,7 +299,7 @@ impl Call<'_> {
         &self,
         message: DynamicMessage,
         metadata: MetadataMap,
-    ) -> Result<tonic::Response<Streaming<DynamicMessage>>, Status> {
+    ) -> Result<tonic::Response<Streaming<Bytes>>, Status> {
         let limit = self.options.stream_limit;
         let (mut client, request, codec) = self.call(message, metadata, limit);
         let path = self.binding.grpc_path.clone();
@@ -323,11 +324,8 @@ impl Call<'_> {
         let mut request = tonic::Request::new(message);
         *request.metadata_mut() = metadata;
         request.set_timeout(limit);
-        let codec = DynamicCodec {
-            output: self.binding.output.clone(),
-        };
         let client = tonic::client::Grpc::new(self.backend.clone());
-        (client, request, codec)
+        (client, request, DynamicCodec)
     }
 
     async fn in_time<T>(
@@ -340,15 +338,12 @@ impl Call<'_> {
         }
     }
 
-    fn success(
-        &self,
-        response: tonic::Response<DynamicMessage>,
-    ) -> Result<Response, serde_json::Error> {
-        let (metadata, message, _) = response.into_parts();
+    fn success(&self, response: tonic::Response<Bytes>) -> Result<Response, answer::Error> {
+        let (metadata, bytes, _) = response.into_parts();
         let (kind, body) = if self.binding.answer == Answer::Raw {
-            raw::parts(&message)
+            raw::parts(&DynamicMessage::decode(self.binding.output.clone(), bytes)?)
         } else {
-            let json = json::encode(&message, self.binding.response_body.as_ref())?;
+            let json = self.binding.writer.write(&bytes)?;
             (HeaderValue::from_static("application/json"), json.into())
         };
         let metadata = metadata.into_headers();
