@@ -150,14 +150,8 @@ pub(crate) enum Bench {
     /// What the gateway adds to a call, and many orders that are watched at once
     #[command(after_help = "Example:\n  palinode bench edge --streams 10000 --json")]
     Edge {
-        /// Calls through the gateway, and as many past it
-        #[arg(long, value_name = "N", default_value_t = 10_000,
-              value_parser = clap::value_parser!(u32).range(20..=1_000_000))]
-        calls: u32,
-        /// Orders that are watched at the same time
-        #[arg(long, value_name = "N", default_value_t = 10_000,
-              value_parser = clap::value_parser!(u32).range(1..=20_000))]
-        streams: u32,
+        #[command(flatten)]
+        edge: EdgeArgs,
         #[command(flatten)]
         common: BenchArgs,
     },
@@ -257,6 +251,36 @@ impl BenchArgs {
     }
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct EdgeArgs {
+    /// Calls through the gateway, and as many past it
+    #[arg(long, value_name = "N", default_value_t = 10_000,
+          value_parser = clap::value_parser!(u32).range(20..=1_000_000))]
+    calls: u32,
+    /// Orders that are watched at the same time
+    #[arg(long, value_name = "N", default_value_t = 10_000,
+          value_parser = clap::value_parser!(u32).range(1..=20_000))]
+    streams: u32,
+    /// Executable of Envoy, to ask for the same list through its gRPC-JSON transcoder
+    #[arg(long, value_name = "PATH")]
+    envoy: Option<PathBuf>,
+}
+
+impl EdgeArgs {
+    fn options(self) -> Edge {
+        let Self {
+            calls,
+            streams,
+            envoy,
+        } = self;
+        Edge {
+            calls,
+            streams,
+            envoy,
+        }
+    }
+}
+
 impl Bench {
     pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
         match self {
@@ -339,14 +363,9 @@ impl Bench {
                 let options = Growth { to, sagas };
                 common.show(&bench::growth(&common.common(), options).await?)
             }
-            Self::Edge {
-                calls,
-                streams,
-                common,
-            } => {
+            Self::Edge { edge, common } => {
                 common.log()?;
-                let options = Edge { calls, streams };
-                common.show(&bench::edge(&common.common(), options).await?)
+                common.show(&bench::edge(&common.common(), edge.options()).await?)
             }
             Self::Xmin { rate, common } => {
                 common.log()?;

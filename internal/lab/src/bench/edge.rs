@@ -1,5 +1,8 @@
 //! `palinode bench edge`: what the gateway costs, and many streams at once.
 
+mod envoy;
+
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -48,12 +51,14 @@ const REST_LIMIT: Duration = Duration::from_secs(30);
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// What is measured.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Edge {
     /// Calls through the gateway, and as many past it.
     pub calls: u32,
     /// Orders that are watched at the same time.
     pub streams: u32,
+    /// The executable of Envoy; `None`: there is no peer.
+    pub envoy: Option<PathBuf>,
 }
 
 /// The same question over REST and over gRPC, in turn; then many orders are watched while their sagas are
@@ -74,6 +79,9 @@ pub async fn edge(common: &Common, options: Edge) -> anyhow::Result<Report> {
     let stack = site.stack(Tracing::Off).await?;
     let measured = async {
         calls(&stack, &shop, options.calls, &mut report).await?;
+        if let Some(envoy) = &options.envoy {
+            envoy::beside(envoy, &stack, &mut report).await?;
+        }
         streams(&site, &stack, &shop, options.streams, &mut report).await
     };
     let mut measured = measured.await;

@@ -115,6 +115,11 @@ impl Processes {
     }
 }
 
+/// CPU seconds of a process since it began; `None`: there is none, or no `/proc`.
+pub(super) fn cpu_of(pid: u32) -> Option<f64> {
+    stat(&Path::new("/proc").join(pid.to_string())).map(|stat| stat.own_s)
+}
+
 struct Stat {
     name: String,
     parent: u32,
