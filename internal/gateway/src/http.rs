@@ -1,3 +1,4 @@
+mod browser;
 mod cors;
 mod docs;
 mod errors;

@@ -32,7 +32,9 @@ pub async fn build(context: Context) -> anyhow::Result<()> {
     let transcoder = transcoder(context.peers())?;
     let (listener, stop) = (context.take_listener(), context.tasks.stop_token());
     let readiness = context.readiness.clone();
-    let router = http::router(&transcoder, readiness_of(readiness, stop.clone()));
+    let is_secure = context.config.tls_cert.is_some();
+    let is_ready = readiness_of(readiness, stop.clone());
+    let router = http::router(&transcoder, is_ready, is_secure);
     let limiter = NonZeroU32::new(context.config.rate_limit)
         .map(|rate| anyhow::Ok(Limiter::new(rate, context.callers()?)))
         .transpose()?;
@@ -47,7 +49,7 @@ pub async fn build(context: Context) -> anyhow::Result<()> {
     }
     let edge = Edge {
         limiter,
-        is_secure: context.config.tls_cert.is_some(),
+        is_secure,
         origins: context.config.origins()?,
     };
     let app = http::layers(router, edge, context.tracer.clone(), context.clock.clone());

@@ -26,7 +26,8 @@
 //! # Rooms
 //! - `annotations`, `template`, `binding`: a method's rule, its path, both checked against the
 //!   messages. `builder` puts them into the `trie`.
-//! - `uri`, `field`, `json`, `request`: from path, query and body to a message, and back to JSON.
+//! - `uri`, `field`, `json`, `request`: from path, query and body to a message; `answer`: from the bytes of
+//!   one to JSON.
 //! - `transcoder`, `codec`: one request on its way; `accept`, `stream`, `raw`: answers that are not
 //!   one JSON object. `problem`, `status`, `rpc_details`: its errors.
 //! - `openapi`: the document of all routes.

@@ -11,6 +11,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
 
 use super::Limiter;
+use super::browser;
 use super::errors::problem;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -47,8 +48,8 @@ pub(crate) struct Edge {
     pub(crate) origins: Vec<HeaderValue>,
 }
 
-/// Wraps the router: the span outermost, then the headers, other origins, the limit of each caller, and the
-/// net for panics.
+/// Wraps the router: the span outermost, then the headers, other origins, cookies, the limit of each caller, and
+/// the net for panics.
 pub(crate) fn layers(router: Router, edge: Edge, tracer: Tracer, clock: Clock) -> Router {
     let mut wrapped = router.layer(CatchPanicLayer::custom(after_panic));
     if let Some(limiter) = edge.limiter {
@@ -56,6 +57,10 @@ pub(crate) fn layers(router: Router, edge: Edge, tracer: Tracer, clock: Clock) -
             limiter.clone().limit(request, next)
         }));
     }
+    let is_secure = edge.is_secure;
+    wrapped = wrapped.layer(from_fn(move |request, next| {
+        browser::bearer_of_cookie(is_secure, request, next)
+    }));
     if !edge.origins.is_empty() {
         wrapped = wrapped.layer(super::cors::layer(&edge.origins));
     }

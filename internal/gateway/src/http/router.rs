@@ -7,11 +7,12 @@ use http::{Request, header};
 use palinode_transcode::{Problem, Transcoder};
 use palinode_values::ErrorCode;
 
+use super::browser;
 use super::docs;
 use super::errors::{page, problem};
 
 /// The routes of the protos, and those of the gateway's own.
-pub(crate) fn router<F>(transcoder: &Transcoder, is_ready: F) -> Router
+pub(crate) fn router<F>(transcoder: &Transcoder, is_ready: F, is_secure: bool) -> Router
 where
     F: Fn() -> bool + Clone + Send + Sync + 'static,
 {
@@ -25,6 +26,7 @@ where
         .route("/readyz", get(async move || readyz(is_ready())))
         .route("/errors/{reason}", get(page))
         .merge(docs::routes(transcoder))
+        .merge(browser::routes(transcoder.router(), is_secure))
         .method_not_allowed_fallback(async |request: Request<axum::body::Body>| {
             let words = format!("this path does not take {}", request.method());
             Problem::new(
@@ -57,7 +59,7 @@ fn index(transcoder: &Transcoder) -> String {
             .expect("a string takes every write");
     }
     text.push_str(
-        "\nGET    /docs\nGET    /openapi.json\nGET    /errors/{reason}\nGET    /healthz\nGET    /readyz\n",
+        "\nPOST   /browser/session\nPOST   /browser/session/renewal\nDELETE /browser/session\nGET    /docs\nGET    /openapi.json\nGET    /errors/{reason}\nGET    /healthz\nGET    /readyz\n",
     );
     text
 }

@@ -6,6 +6,7 @@
 )]
 
 mod bench;
+mod browser;
 mod cancel;
 mod conformance;
 mod deletion;
