@@ -24,7 +24,7 @@ CREATE TABLE movement (
   request text        UNIQUE,
   at      timestamptz NOT NULL DEFAULT now()
 );
-COMMENT ON TABLE  movement IS 'Every adjustment by hand: their sum for a SKU is what was ever put in';
+COMMENT ON TABLE  movement IS 'Every adjustment by hand, and what a product began with: their sum for a SKU is what was ever put in';
 COMMENT ON COLUMN movement.id IS 'Order of writing';
 COMMENT ON COLUMN movement.sku IS 'Stock keeping unit';
 COMMENT ON COLUMN movement.delta IS 'Pieces put in; negative: taken out';

@@ -54,6 +54,8 @@ areas! {
     CardProcessor = "../../migrations/cardprocessor",
     /// Accounts, sessions and signing keys.
     Identity = "../../migrations/identity",
+    /// Products and categories.
+    Catalog = "../../migrations/catalog",
 }
 
 impl Area {

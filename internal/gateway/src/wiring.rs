@@ -78,6 +78,10 @@ fn transcoder(peers: &Peers) -> Result<Transcoder, BuildError> {
             channel(&peers.identity),
         )
         .service(
+            "palinode.catalog.v1.CatalogService",
+            channel(&peers.catalog),
+        )
+        .service(
             "palinode.inventory.v1.InventoryService",
             channel(&peers.inventory),
         )

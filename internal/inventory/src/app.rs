@@ -1,11 +1,13 @@
 //! Use cases.
 
 mod adjust_stock;
+mod follow_products;
 mod grant;
 mod run_commands;
 mod seed;
 
 pub(crate) use adjust_stock::{Adjustment, adjust_stock};
+pub(crate) use follow_products::follow_products;
 pub use grant::{Granted, grant};
 pub(crate) use run_commands::{expected, run_commands};
 pub use seed::{SeedError, seed};

@@ -1,4 +1,6 @@
-//! Commands of sagas.
+//! Commands of sagas, and the events of the catalogue.
+
+mod products;
 
 use bytes::Bytes;
 use palinode_db::{Error, Tx};
@@ -7,6 +9,8 @@ use palinode_values::Timestamp;
 
 use crate::domain::Command;
 use crate::{app, convert};
+
+pub(crate) use products::Products;
 
 /// Reserves, releases, commits and restocks.
 #[derive(Debug)]

@@ -3,13 +3,14 @@
 use bytes::Bytes;
 use palinode_messaging::{Topic, events_of};
 use palinode_participant::{Event, Output, Undecodable, decoded};
+use palinode_pb::catalog::v1 as catalog;
 use palinode_pb::inventory::v1 as pb;
 use palinode_rpc::Violations;
 use palinode_values::{InvalidId, ReservationId, Sku, Timestamp};
 use prost::{Message, Name};
 
 use crate::app::Adjustment;
-use crate::domain::{Command, Level, Line, Reservation, State};
+use crate::domain::{Command, Level, Line, Opening, Reservation, State};
 
 const PAGE_USUAL: u16 = 50;
 
@@ -38,6 +39,21 @@ pub(crate) fn command(kind: &str, body: &Bytes) -> Result<Command, Undecodable> 
     } else {
         Err(Undecodable(format!("{kind} is no command of inventory")))
     }
+}
+
+/// What an event of the catalogue asks for; `None`: it is no concern of stock.
+pub(crate) fn opening(kind: &str, body: &Bytes) -> Result<Option<Opening>, Undecodable> {
+    if kind != catalog::ProductCreated::full_name() {
+        return Ok(None);
+    }
+    let event: catalog::ProductCreated = decoded(body)?;
+    let quantity = event.initial_stock;
+    if quantity < 0 {
+        let words = format!("a product cannot begin with {quantity} pieces");
+        return Err(Undecodable(words));
+    }
+    let sku = id(&event.product.unwrap_or_default().sku)?;
+    Ok(Some(Opening { sku, quantity }))
 }
 
 fn id<T: std::str::FromStr<Err = InvalidId>>(text: &str) -> Result<T, Undecodable> {
@@ -178,6 +194,7 @@ pub(crate) fn adjustment(
         delta: request.delta,
         reason: request.reason.trim().to_owned(),
         request: key,
+        opens: false,
     })
 }
 

@@ -26,6 +26,14 @@ pub(crate) struct Level {
     pub(crate) waiting: i64,
 }
 
+/// A SKU that is new here, and the pieces that its stock begins with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Opening {
+    pub(crate) sku: Sku,
+    /// Not below 0.
+    pub(crate) quantity: i64,
+}
+
 impl Level {
     /// What a new reservation can take.
     pub(crate) fn available(self) -> i64 {

@@ -2,9 +2,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use palinode_db::Db;
-use palinode_messaging::commands_of;
+use palinode_messaging::{BatchHandler, commands_of, events_of};
 use palinode_outbox::Doorbell;
-use palinode_participant::{Handler, Participant};
+use palinode_participant::{Handler, Inbox, Participant};
 use palinode_pb::inventory::v1::inventory_service_server::{
     InventoryService, InventoryServiceServer,
 };
@@ -14,10 +14,13 @@ use palinode_telemetry::Tracer;
 use palinode_values::Clock;
 
 use crate::app::grant;
-use crate::consumers::Commands;
+use crate::consumers::{Commands, Products};
 use crate::rpc::Rpc;
 
 const NAME: &str = "inventory";
+/// The group that reads what becomes of products. Another one than that of commands: neither waits for
+/// the other.
+const PRODUCTS_GROUP: &str = "inventory-products";
 /// Between two looks at the queue while somebody waits.
 const BUSY: Duration = Duration::from_millis(20);
 /// While nobody does: so long the first one waits more than it has to.
@@ -42,6 +45,8 @@ pub async fn build(context: Context) -> anyhow::Result<()> {
         &[commands],
         participant(db.clone(), bell.clone(), tracer, clock.clone()),
     )?;
+    let events = events_of("catalog").expect("catalog has a topic of events");
+    context.consume(PRODUCTS_GROUP, &[events], products(db.clone()))?;
     context.spawn_relay()?;
     let (granter, stop) = (granter(db.clone(), clock, bell), context.tasks.stop_token());
     context.spawn("granter", async move {
@@ -66,6 +71,11 @@ pub fn participant(
     clock: Clock,
 ) -> Participant<impl Handler> {
     Participant::new(NAME, db, Arc::new(Commands), doorbell, tracer, clock)
+}
+
+/// What takes the events of the catalogue.
+pub fn products(db: Db) -> impl BatchHandler {
+    Inbox::new(db, Products)
 }
 
 /// Looks at the queue of reservations again and again: often while somebody waits.

@@ -328,7 +328,7 @@ fn variables(
         ("PALINODE_SERVICE_SECRET", random_secret()),
         // whoever is on this machine may load it as he likes
         ("PALINODE_RATE_LIMIT", "0".to_owned()),
-        // nine pools on one server
+        // ten pools on one server
         ("PALINODE_DATABASE_CONNECTIONS", "8".to_owned()),
     ]);
     if let Some(endpoint) = &options.otlp_endpoint {
@@ -342,6 +342,7 @@ fn variables(
         ("PALINODE_ORCHESTRATOR", "orchestrator"),
         ("PALINODE_CARDPROCESSOR", "cardprocessor"),
         ("PALINODE_IDENTITY", "identity"),
+        ("PALINODE_CATALOG", "catalog"),
     ] {
         variables.insert(variable, addresses[name].to_string());
     }

@@ -2,10 +2,11 @@
 
 use anyhow::Context;
 use palinode_auth::Role;
+use palinode_catalog::{Seed as Product, SeedCategory};
 use palinode_db::Area;
 use palinode_identity::Seed;
 use palinode_order::Offer;
-use palinode_values::{Currency, Money};
+use palinode_values::{Clock, Currency, Money, ProductId};
 
 use crate::prepare::connect;
 
@@ -20,6 +21,10 @@ pub struct Article {
     pub price_minor: i64,
     /// Pieces that are put into stock once.
     pub stock: i64,
+    /// Id of its category.
+    pub category: &'static str,
+    /// What it is.
+    pub description: &'static str,
 }
 
 const fn article(sku: &'static str, name: &'static str, price_minor: i64, stock: i64) -> Article {
@@ -28,6 +33,18 @@ const fn article(sku: &'static str, name: &'static str, price_minor: i64, stock:
         name,
         price_minor,
         stock,
+        category: "",
+        description: "",
+    }
+}
+
+impl Article {
+    const fn is(self, category: &'static str, description: &'static str) -> Self {
+        Self {
+            category,
+            description,
+            ..self
+        }
     }
 }
 
@@ -38,14 +55,50 @@ pub const RARE: &str = "vase-ming";
 /// What sound orders are made of.
 pub const COMMON: [&str; 4] = ["mug-blue", "mug-red", "teapot", "tea-tray"];
 
+/// The product that an article is, the same at each start.
+///
+/// # Panics
+/// `sku` is no SKU.
+#[must_use]
+pub fn product_id_of(sku: &str) -> ProductId {
+    palinode_catalog::product_id_of(&sku.parse().expect("an article has a SKU"))
+}
+
+/// Id and name of what articles are sorted into.
+pub const CATEGORIES: [(&str, &str); 5] = [
+    ("antiques", "Antiques"),
+    ("cups", "Cups and mugs"),
+    ("machines", "Machines"),
+    ("pots", "Pots"),
+    ("table", "On the table"),
+];
+
 /// Everything that can be ordered.
 pub const ARTICLES: [Article; 6] = [
-    article("mug-blue", "Blue mug", 1_290, 1_000_000),
-    article("mug-red", "Red mug", 1_290, 1_000_000),
-    article("teapot", "Teapot", 3_450, 1_000_000),
-    article("tea-tray", "Tea tray", 1_900, 1_000_000),
-    article(RARE, "Ming vase", 890_000, 3),
-    article(SOLD_OUT, "Samovar", 14_900, 0),
+    article("mug-blue", "Blue mug", 1_290, 1_000_000).is(
+        "cups",
+        "Stoneware, glazed in cobalt blue. Holds 0.3 l and goes into the dishwasher.",
+    ),
+    article("mug-red", "Red mug", 1_290, 1_000_000).is(
+        "cups",
+        "Stoneware, glazed in iron red. Holds 0.3 l and goes into the dishwasher.",
+    ),
+    article("teapot", "Teapot", 3_450, 1_000_000).is(
+        "pots",
+        "For six cups, with a strainer in the spout. The lid stays on when it pours.",
+    ),
+    article("tea-tray", "Tea tray", 1_900, 1_000_000).is(
+        "table",
+        "Oiled ash, with a rim. Carries a teapot and four mugs.",
+    ),
+    article(RARE, "Ming vase", 890_000, 3).is(
+        "antiques",
+        "Blue and white porcelain. There are three of them, and no more will come.",
+    ),
+    article(SOLD_OUT, "Samovar", 14_900, 0).is(
+        "machines",
+        "Keeps three litres of water hot. Sold out since it was listed.",
+    ),
 ];
 
 /// Whose wallet never suffices: it holds half a euro.
@@ -91,10 +144,44 @@ pub fn password(user: &str) -> String {
 /// # Errors
 /// A database does not answer.
 pub async fn seed(server: &str) -> anyhow::Result<()> {
-    // four tasks at once are large, and so would be whatever waits for them
-    let all =
-        async { tokio::try_join!(offers(server), stock(server), money(server), users(server)) };
+    // five tasks at once are large, and so would be whatever waits for them
+    let all = async {
+        tokio::try_join!(
+            products(server),
+            offers(server),
+            stock(server),
+            money(server),
+            users(server)
+        )
+    };
     Box::pin(all).await?;
+    Ok(())
+}
+
+async fn products(server: &str) -> anyhow::Result<()> {
+    let categories = CATEGORIES.map(|(id, name)| SeedCategory {
+        id: id.to_owned(),
+        name: name.to_owned(),
+    });
+    let products = ARTICLES
+        .iter()
+        .map(|article| {
+            Ok(Product {
+                sku: article.sku.parse()?,
+                name: article.name.to_owned(),
+                description: article.description.to_owned(),
+                category: article.category.to_owned(),
+                price: Money::new(article.price_minor, Currency::EUR),
+                picture_url: format!("/pictures/{}.webp", article.sku),
+                initial_stock: article.stock,
+            })
+        })
+        .collect::<anyhow::Result<Vec<_>>>()?;
+    let db = connect(server, Area::Catalog).await?;
+    palinode_catalog::seed(&db, &Clock::system(), &categories, &products)
+        .await
+        .context("seeding products")?;
+    db.close().await;
     Ok(())
 }
 

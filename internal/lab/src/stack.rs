@@ -86,6 +86,7 @@ pub fn part(name: &str) -> Option<Part> {
         "orchestrator" => Part::new(name, palinode_orchestrator::build),
         "cardprocessor" => Part::new(name, palinode_cardprocessor::build),
         "identity" => Part::new(name, palinode_identity::build),
+        "catalog" => Part::new(name, palinode_catalog::build),
         "gateway" => Part::new(name, palinode_gateway::build),
         "relay" => Part::new(name, build_relay),
         _ => None,

@@ -40,6 +40,7 @@ pub const TOPICS: &[TopicSpec] = &[
     spec(10, "shipping.commands"),
     spec(11, "shipping.events"),
     spec(12, "identity.events"),
+    spec(13, "catalog.events"),
 ];
 
 impl Topic {

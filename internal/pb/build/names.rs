@@ -85,7 +85,7 @@ pub(super) fn words(pattern: &str) -> String {
     )
 }
 
-const WORDS: [(&str, &str); 7] = [
+const WORDS: [(&str, &str); 10] = [
     (
         r"^[A-Za-z0-9._-]{1,64}$",
         "must be 1 to 64 characters of A-Z a-z 0-9 . _ -",
@@ -93,6 +93,15 @@ const WORDS: [(&str, &str); 7] = [
     (
         r"^[A-Za-z0-9._-]*$",
         "must be characters of A-Z a-z 0-9 . _ -",
+    ),
+    (r"^[a-z0-9-]*$", "must be characters of a-z 0-9 -"),
+    (
+        r"^[a-z0-9-]{1,64}$",
+        "must be 1 to 64 characters of a-z 0-9 -",
+    ),
+    (
+        r"^(https://[!-~]+|/[A-Za-z0-9._~%-][!-~]*)?$",
+        "must be an https URL, or a path such as /pictures/mug.webp",
     ),
     (
         r"^[A-Z]{2}$",

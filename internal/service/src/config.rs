@@ -218,6 +218,14 @@ pub struct Peers {
         default_value = "127.0.0.1:50058"
     )]
     pub identity: Authority,
+    /// The catalog service
+    #[arg(
+        long = "catalog",
+        env = "PALINODE_CATALOG",
+        value_name = "HOST:PORT",
+        default_value = "127.0.0.1:50059"
+    )]
+    pub catalog: Authority,
 }
 
 /// What answers at Kafka's address.
@@ -559,6 +567,7 @@ impl Peers {
             "orchestrator" => Some(&self.orchestrator),
             "cardprocessor" => Some(&self.cardprocessor),
             "identity" => Some(&self.identity),
+            "catalog" => Some(&self.catalog),
             _ => None,
         }
     }
@@ -576,6 +585,7 @@ impl Peers {
             "orchestrator" => &mut self.orchestrator,
             "cardprocessor" => &mut self.cardprocessor,
             "identity" => &mut self.identity,
+            "catalog" => &mut self.catalog,
             other => return Err(ConfigError::NoService(other.to_owned())),
         };
         *slot = address

@@ -19,6 +19,7 @@ const fn spec(name: &'static str, port: u16, area: Option<Area>) -> ServiceSpec 
 pub const SERVICES: &[ServiceSpec] = &[
     spec("cardprocessor", 50056, Some(Area::CardProcessor)),
     spec("identity", 50058, Some(Area::Identity)),
+    spec("catalog", 50059, Some(Area::Catalog)),
     spec("inventory", 50052, Some(Area::Inventory)),
     spec("payment", 50053, Some(Area::Payment)),
     spec("shipping", 50054, Some(Area::Shipping)),

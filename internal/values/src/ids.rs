@@ -82,6 +82,8 @@ uuid_id! {
     ReservationId;
     /// A charge of a wallet or a card.
     PaymentId;
+    /// Something that can be ordered.
+    ProductId;
     /// A parcel on its way.
     ShipmentId;
     /// A message; `ce_id` on the wire.

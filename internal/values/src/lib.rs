@@ -11,7 +11,7 @@ mod money;
 pub use clock::{Clock, Timestamp};
 pub use error_code::{Coded, ErrorCode};
 pub use ids::{
-    BulkId, CancellationId, EventId, InvalidId, LedgerEntryId, OrderId, PaymentId, ReservationId,
-    SagaId, SessionId, ShipmentId, Sku, UserId,
+    BulkId, CancellationId, EventId, InvalidId, LedgerEntryId, OrderId, PaymentId, ProductId,
+    ReservationId, SagaId, SessionId, ShipmentId, Sku, UserId,
 };
 pub use money::{Currency, Money, MoneyError};

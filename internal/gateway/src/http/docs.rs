@@ -62,7 +62,8 @@ const POLICY: HeaderValue = HeaderValue::from_static(
 );
 
 /// The methods that keep an `Idempotency-Key` with what they did.
-const KEYED: [&str; 5] = [
+const KEYED: [&str; 6] = [
+    "palinode.catalog.v1.CatalogService.CreateProduct",
     "palinode.identity.v1.IdentityService.RegisterUser",
     "palinode.order.v1.OrderService.PlaceOrder",
     "palinode.order.v1.OrderService.CancelOrder",

@@ -9,11 +9,13 @@ use crate::store::{self, Movement};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Adjustment {
     pub(crate) sku: Sku,
-    /// Not 0. More than 0 makes a SKU known.
+    /// Not 0.
     pub(crate) delta: i64,
     pub(crate) reason: String,
     /// Idempotency key: a repeat changes nothing and hears the same.
     pub(crate) request: Option<String>,
+    /// A SKU that is not known is made known, which is what a seed does.
+    pub(crate) opens: bool,
 }
 
 /// Adjusts the stock of one SKU; answers the level afterwards.
@@ -39,8 +41,9 @@ async fn adjust_in(mut tx: Tx, adjustment: &Adjustment) -> Result<(Tx, Level), E
         delta,
         reason,
         request,
+        opens,
     } = adjustment;
-    let level = if *delta > 0 {
+    let level = if *opens {
         store::lock_or_make(&mut tx, sku).await?
     } else {
         store::lock_one(&mut tx, sku).await?

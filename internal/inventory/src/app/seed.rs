@@ -57,6 +57,7 @@ async fn put_in(db: &Db, sku: &Sku, quantity: i64) -> Result<(), Error> {
         delta: quantity,
         reason: "seed".to_owned(),
         request: Some(format!("seed/{sku}")),
+        opens: true,
     };
     adjust_stock(db, &adjustment).await.map(drop)
 }

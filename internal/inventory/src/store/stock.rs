@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use palinode_db::{Db, Error, Tx};
 use palinode_values::Sku;
 
@@ -42,6 +44,28 @@ pub(crate) async fn lock_or_make(tx: &mut Tx, sku: &Sku) -> Result<Option<Level>
     .execute(tx.conn())
     .await?;
     lock_one(tx, sku).await
+}
+
+/// Opens rows that are not there, each with its first pieces and the movement of them.
+///
+/// Shape: by SKU, so that two who do this do not wait for each other in a circle.
+pub(crate) async fn open(tx: &mut Tx, openings: &BTreeMap<&Sku, i64>) -> Result<(), Error> {
+    let skus: Vec<&str> = openings.keys().map(|sku| sku.as_str()).collect();
+    let quantities: Vec<i64> = openings.values().copied().collect();
+    sqlx::query!(
+        "WITH opened AS (
+           INSERT INTO stock (sku, on_hand)
+           SELECT n.sku, n.quantity FROM unnest($1::text[], $2::bigint[]) WITH ORDINALITY AS n(sku, quantity, ord)
+            ORDER BY n.ord
+           ON CONFLICT DO NOTHING RETURNING sku, on_hand)
+         INSERT INTO movement (sku, delta, reason, on_hand, held)
+         SELECT sku, on_hand, 'created', on_hand, 0 FROM opened WHERE on_hand > 0",
+        &skus as &[&str],
+        &quantities,
+    )
+    .execute(tx.conn())
+    .await?;
+    Ok(())
 }
 
 /// Sets what is on hand of a row that the transaction holds.

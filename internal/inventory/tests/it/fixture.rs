@@ -1,7 +1,7 @@
 #![expect(clippy::unwrap_used, reason = "a test ends where its fixture fails")]
 
 use palinode_db::{Area, Db, Options};
-use palinode_inventory::{participant, rpc, seed};
+use palinode_inventory::{participant, products, rpc, seed};
 use palinode_messaging::{
     BatchHandler, Committed, Headers, Received, Record, SagaHeaders, commands_of,
 };
@@ -54,6 +54,11 @@ impl Fixture {
 
     pub(crate) fn rpc(&self) -> impl InventoryService {
         rpc(self.db.clone())
+    }
+
+    /// What takes the events of the catalogue.
+    pub(crate) fn products(&self) -> impl BatchHandler {
+        products(self.db.clone())
     }
 
     pub(crate) async fn deliver(&self, batch: &[Received]) -> Vec<Answer> {

@@ -3,6 +3,7 @@
 mod commands;
 mod fixture;
 mod plans;
+mod products;
 mod queue;
 mod requests;
 mod restock;

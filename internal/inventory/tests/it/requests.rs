@@ -76,7 +76,7 @@ async fn an_adjustment_with_a_key_is_made_once() {
 
 #[tokio::test]
 async fn two_equal_requests_at_once_are_one_adjustment() {
-    let fixture = Fixture::with(&[]).await;
+    let fixture = Fixture::with(&[("mug", 0)]).await;
     let rpc = fixture.rpc();
     for round in 0..10 {
         let key = format!("round-{round}");

@@ -8,6 +8,7 @@
 mod bench;
 mod browser;
 mod cancel;
+mod catalog;
 mod conformance;
 mod deletion;
 mod flow;

@@ -9,6 +9,7 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use palinode_auth::{AUDIENCE, Access, ISSUER, Role, Rules, Signer};
 use palinode_db::Area;
 use palinode_lab::passes::{Passes, Who};
+use palinode_lab::seed::product_id_of;
 use palinode_pb::DESCRIPTORS;
 use prost_reflect::prost::Message as _;
 use prost_reflect::{DynamicMessage, MethodDescriptor, Value};
@@ -400,6 +401,8 @@ async fn things(rig: &Rig) -> Things {
         ("reservation_id", reservation.to_string()),
         ("user_id", "alice".to_owned()),
         ("sku", "mug-blue".to_owned()),
+        ("product_id", product_id_of("mug-blue").to_string()),
+        ("category_id", "cups".to_owned()),
     ])
 }
 

@@ -1,0 +1,3 @@
+pub(crate) mod categories;
+pub(crate) mod creations;
+pub(crate) mod products;
