@@ -1,15 +1,22 @@
--- Orders, and what may be ordered until the catalogue brings prices.
-CREATE TABLE offer (
-  sku         text   PRIMARY KEY,
-  name        text   NOT NULL,
-  price_minor bigint NOT NULL CHECK (price_minor > 0),
-  currency    text   NOT NULL
+-- Orders, and what may be ordered.
+CREATE TABLE product (
+  sku         text    PRIMARY KEY,
+  product_id  uuid,
+  name        text,
+  price_minor bigint  CHECK (price_minor > 0),
+  currency    text,
+  revision    bigint  NOT NULL CHECK (revision >= 0),
+  deleted     boolean NOT NULL DEFAULT false,
+  CONSTRAINT product_priced_until_deleted CHECK (deleted OR (name IS NOT NULL AND price_minor IS NOT NULL AND currency IS NOT NULL))
 );
-COMMENT ON TABLE  offer IS 'What can be ordered, and at which price; seeded';
-COMMENT ON COLUMN offer.sku IS 'The thing';
-COMMENT ON COLUMN offer.name IS 'Shown, and copied into order lines';
-COMMENT ON COLUMN offer.price_minor IS 'Price of one piece in minor units';
-COMMENT ON COLUMN offer.currency IS 'ISO 4217';
+COMMENT ON TABLE  product IS 'What can be ordered, and at which price, as the catalogue''s events tell; a greater revision overwrites';
+COMMENT ON COLUMN product.sku IS 'The thing; the catalogue never uses it for another';
+COMMENT ON COLUMN product.product_id IS 'Its id in the catalogue; null: seeded, and not heard of yet';
+COMMENT ON COLUMN product.name IS 'Shown, and copied into order lines; null: deleted';
+COMMENT ON COLUMN product.price_minor IS 'Price of one piece in minor units; null: deleted';
+COMMENT ON COLUMN product.currency IS 'ISO 4217; null: deleted';
+COMMENT ON COLUMN product.revision IS 'That of the last change which was heard of; 0: seeded';
+COMMENT ON COLUMN product.deleted IS 'A tombstone: it can be ordered no more, whatever comes late';
 
 CREATE TABLE orders (
   id            uuid        PRIMARY KEY,
@@ -76,6 +83,8 @@ COMMENT ON COLUMN orders.prices_minor IS 'Price of one piece of each when it was
 COMMENT ON COLUMN orders.start_sent_at IS 'When StartSaga was last written to the outbox';
 COMMENT ON COLUMN orders.saga_known IS 'The orchestrator has confirmed that it knows the saga';
 CREATE INDEX orders_by_user ON orders (user_id, id);
+CREATE INDEX orders_by_total ON orders (user_id, total_minor, id); -- a user's orders by what they cost
+CREATE INDEX orders_by_status ON orders (status, id) WHERE status <> 'confirmed'; -- those of everybody; most are confirmed
 CREATE INDEX orders_to_sweep ON orders (start_sent_at) WHERE status = 'pending' AND NOT saga_known; -- the sweep
 
 CREATE VIEW order_line AS
@@ -121,14 +130,14 @@ CREATE TABLE idempotency_key (
   user_id     text        NOT NULL,
   key         text        NOT NULL,
   fingerprint bytea       NOT NULL,
-  order_id    uuid        NOT NULL,
+  made_id     uuid        NOT NULL,
   created_at  timestamptz NOT NULL DEFAULT now(),
   PRIMARY KEY (user_id, key)
 );
 CREATE INDEX idempotency_key_by_age ON idempotency_key (created_at); -- the purge
-COMMENT ON TABLE  idempotency_key IS 'One order for each user and key, however often the call is repeated';
+COMMENT ON TABLE  idempotency_key IS 'One order or quote for each user and key, however often the call is repeated';
 COMMENT ON COLUMN idempotency_key.user_id IS 'Whose key';
 COMMENT ON COLUMN idempotency_key.key IS 'Idempotency-Key of the request';
 COMMENT ON COLUMN idempotency_key.fingerprint IS 'SHA-256 of the request: the same key with another one is a conflict';
-COMMENT ON COLUMN idempotency_key.order_id IS 'The order that was placed';
+COMMENT ON COLUMN idempotency_key.made_id IS 'The order that was placed or cancelled, or the quote that was made';
 COMMENT ON COLUMN idempotency_key.created_at IS 'When';

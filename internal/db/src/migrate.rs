@@ -42,7 +42,7 @@ macro_rules! areas {
 areas! {
     /// The orchestrator's: sagas and their history.
     Saga = "../../migrations/saga",
-    /// Orders and offers.
+    /// Orders, products, carts and quotes.
     Order = "../../migrations/order",
     /// Stock and reservations.
     Inventory = "../../migrations/inventory",

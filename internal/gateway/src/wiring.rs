@@ -73,6 +73,8 @@ pub async fn build(context: Context) -> anyhow::Result<()> {
 fn transcoder(peers: &Peers) -> Result<Transcoder, BuildError> {
     Transcoder::builder(palinode_pb::DESCRIPTORS.clone())
         .service("palinode.order.v1.OrderService", channel(&peers.order))
+        .service("palinode.order.v1.CartService", channel(&peers.order))
+        .service("palinode.order.v1.QuoteService", channel(&peers.order))
         .service(
             "palinode.identity.v1.IdentityService",
             channel(&peers.identity),

@@ -5,7 +5,6 @@ use palinode_auth::Role;
 use palinode_catalog::{Seed as Product, SeedCategory};
 use palinode_db::Area;
 use palinode_identity::Seed;
-use palinode_order::Offer;
 use palinode_values::{Clock, Currency, Money, ProductId};
 
 use crate::prepare::connect;
@@ -48,7 +47,7 @@ impl Article {
     }
 }
 
-/// Offered, and never in stock.
+/// Sold, and never in stock.
 pub const SOLD_OUT: &str = "sold-out";
 /// Few pieces: a hundred of them are always too many.
 pub const RARE: &str = "vase-ming";
@@ -148,7 +147,7 @@ pub async fn seed(server: &str) -> anyhow::Result<()> {
     let all = async {
         tokio::try_join!(
             products(server),
-            offers(server),
+            order_products(server),
             stock(server),
             money(server),
             users(server)
@@ -185,11 +184,12 @@ async fn products(server: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn offers(server: &str) -> anyhow::Result<()> {
-    let offers: Vec<Offer> = ARTICLES
+/// Orders can be placed before the events of the catalogue have come.
+async fn order_products(server: &str) -> anyhow::Result<()> {
+    let products: Vec<palinode_order::Product> = ARTICLES
         .iter()
         .map(|article| {
-            Ok(Offer {
+            Ok(palinode_order::Product {
                 sku: article.sku.parse()?,
                 name: article.name.to_owned(),
                 price: Money::new(article.price_minor, Currency::EUR),
@@ -197,9 +197,9 @@ async fn offers(server: &str) -> anyhow::Result<()> {
         })
         .collect::<anyhow::Result<_>>()?;
     let db = connect(server, Area::Order).await?;
-    palinode_order::seed(&db, &offers)
+    palinode_order::seed(&db, &products)
         .await
-        .context("seeding offers")?;
+        .context("seeding products")?;
     db.close().await;
     Ok(())
 }

@@ -6,7 +6,7 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use palinode_auth::Caller;
 use palinode_db::Area;
-use palinode_order::Offer;
+use palinode_order::Product;
 use palinode_outbox::Doorbell;
 use palinode_pb::inventory::v1::StockLine;
 use palinode_pb::order::v1::PlaceOrderRequest;
@@ -30,15 +30,15 @@ const ORDERS: usize = 4_000;
 #[tokio::main]
 async fn main() {
     let (db, database) = spent::database(Area::Order).await;
-    let offer = |n: i64| Offer {
+    let product = |n: i64| Product {
         sku: format!("sku-{n}").parse().expect("a SKU"),
         name: format!("Thing {n}"),
         price: Money::new(100 + n, Currency::EUR),
     };
-    let offers: Vec<_> = (0..20).map(offer).collect();
-    palinode_order::seed(&db, &offers)
+    let products: Vec<_> = (0..20).map(product).collect();
+    palinode_order::seed(&db, &products)
         .await
-        .expect("offers are put in");
+        .expect("products are put in");
     let (tracer, clock) = (Tracer::disabled(), Clock::system());
     let (orders, clerk) = palinode_order::rpc(db, Doorbell::new(), tracer, clock);
     tokio::select! {
@@ -87,6 +87,7 @@ async fn place(orders: &impl OrderService, calls: usize, count: usize, placed: &
                 payment_method: Some(PaymentMethod {
                     method: Some(Method::Wallet(Wallet {})),
                 }),
+                ..PlaceOrderRequest::default()
             };
             let mut request = call_of(caller, message);
             let key = format!("key-{number}").parse().expect("ASCII");

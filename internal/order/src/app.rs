@@ -1,10 +1,12 @@
 //! One use case a file.
 
 pub(crate) mod cancel;
+pub(crate) mod cart;
 pub(crate) mod counter;
 pub(crate) mod decide;
 pub(crate) mod forget;
 pub(crate) mod place;
+pub(crate) mod quote;
 pub(crate) mod sweep;
 pub(crate) mod watch;
 

@@ -1,5 +1,6 @@
-//! Commands of sagas, and events of users.
+//! Commands of sagas, and events of products and users.
 
+mod products;
 mod users;
 
 use bytes::Bytes;
@@ -12,6 +13,7 @@ use prost::{Message, Name};
 use crate::app::decide::{carried_out, decide};
 use crate::domain::{Decision, Fulfilment};
 
+pub(crate) use products::Products;
 pub(crate) use users::Users;
 
 /// Handles `order.commands`: what sagas decided about orders.

@@ -2,13 +2,14 @@
 #![warn(clippy::wildcard_enum_match_arm)]
 
 use palinode_values::{
-    CancellationId, Money, MoneyError, OrderId, PaymentId, SagaId, ShipmentId, Sku, Timestamp,
-    UserId,
+    CancellationId, Money, MoneyError, OrderId, PaymentId, QuoteId, SagaId, ShipmentId, Sku,
+    Timestamp, UserId,
 };
+use uuid::Uuid;
 
 /// Something that can be ordered.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Offer {
+pub struct Product {
     /// The thing.
     pub sku: Sku,
     /// Its name.
@@ -17,13 +18,104 @@ pub struct Offer {
     pub price: Money,
 }
 
+/// What the catalogue has said of a product.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Revised {
+    pub(crate) sku: Sku,
+    pub(crate) product_id: Uuid,
+    /// Counts its changes: of two the greater holds.
+    pub(crate) revision: i64,
+    /// Name and price; `None`: it was deleted.
+    pub(crate) sold: Option<(String, Money)>,
+}
+
 /// An order as it was asked for: valid in itself, prices unknown.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Request {
     pub(crate) user: UserId,
-    pub(crate) lines: Vec<(Sku, i32)>,
+    pub(crate) goods: Goods,
     pub(crate) address: Address,
     pub(crate) payment: PaymentMethod,
+    /// The total that the user was shown.
+    pub(crate) expected_total: Option<Money>,
+}
+
+/// What is to be ordered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Goods {
+    /// These, at the prices of now.
+    Lines(Vec<(Sku, i32)>),
+    /// What a quote has, at its prices.
+    Quote(QuoteId),
+    /// What is in the user's cart, at the prices of now.
+    Cart,
+}
+
+/// Lines of a cart at the most.
+pub(crate) const CART_LINES_MAX: usize = 100;
+
+/// What a user means to order, in the order in which it was put in: at most [`CART_LINES_MAX`] lines, each
+/// SKU once.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Cart {
+    lines: Vec<(Sku, i32)>,
+}
+
+/// There are as many lines in a cart as there may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the cart has {CART_LINES_MAX} lines already")]
+pub(crate) struct CartFull;
+
+impl Cart {
+    /// The cart of these lines.
+    pub(crate) fn of(lines: Vec<(Sku, i32)>) -> Self {
+        Self { lines }
+    }
+
+    pub(crate) fn lines(&self) -> &[(Sku, i32)] {
+        &self.lines
+    }
+
+    /// Sets how many pieces of a SKU are in it.
+    pub(crate) fn set(&mut self, sku: &Sku, quantity: i32) -> Result<(), CartFull> {
+        let count = self.lines.len();
+        match self.lines.iter_mut().find(|(known, _)| known == sku) {
+            Some(line) => line.1 = quantity,
+            None if count >= CART_LINES_MAX => return Err(CartFull),
+            None => self.lines.push((sku.clone(), quantity)),
+        }
+        Ok(())
+    }
+
+    /// Takes a SKU out; whether it was in it.
+    pub(crate) fn remove(&mut self, sku: &Sku) -> bool {
+        let count = self.lines.len();
+        self.lines.retain(|(known, _)| known != sku);
+        self.lines.len() < count
+    }
+}
+
+/// A line of a cart, with what it is now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ShownLine {
+    pub(crate) sku: Sku,
+    pub(crate) quantity: i32,
+    /// `None`: it can be ordered no more.
+    pub(crate) sold: Option<Product>,
+}
+
+/// Prices that were promised.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Quote {
+    pub(crate) id: QuoteId,
+    pub(crate) user: UserId,
+    pub(crate) lines: Vec<Line>,
+    pub(crate) total: Money,
+    pub(crate) created_at: Timestamp,
+    /// From then on nothing is sold by it.
+    pub(crate) expires_at: Timestamp,
+    /// The order that was placed by it.
+    pub(crate) sold_as: Option<OrderId>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +131,27 @@ pub(crate) struct Address {
 pub(crate) enum PaymentMethod {
     Wallet,
     Card { token: String },
+}
+
+/// In which order orders are listed. Of equal totals, the id decides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sort {
+    Newest,
+    Oldest,
+    Total,
+    TotalDescending,
+}
+
+/// Which orders are listed, and in which order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Listing {
+    /// Whose; `None`: everybody's, by time alone.
+    pub(crate) user: Option<UserId>,
+    /// The word of a status; `None`: all.
+    pub(crate) status: Option<&'static str>,
+    pub(crate) sort: Sort,
+    /// The last order of the page before: total in minor units, and id.
+    pub(crate) after: Option<(i64, OrderId)>,
 }
 
 /// A line as sold.
@@ -133,6 +246,15 @@ pub(crate) enum NotCancelled {
     /// There is nothing to take back.
     Rejected,
 }
+
+/// Every word that a status is stored as.
+pub(crate) const STATUS_WORDS: [&str; 5] = [
+    "pending",
+    "confirmed",
+    "rejected",
+    "cancelling",
+    "cancelled",
+];
 
 impl Status {
     /// One word, as stored.

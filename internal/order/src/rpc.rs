@@ -1,7 +1,10 @@
 //! Handlers: convert, call `app` or read, convert.
 
+mod answers;
+mod carts;
+mod quotes;
+
 use std::pin::Pin;
-use std::time::Duration;
 
 use futures_util::{Stream, stream};
 use palinode_auth::Caller;
@@ -9,36 +12,34 @@ use palinode_db::{Db, Error};
 use palinode_pb::order::v1 as pb;
 use palinode_pb::order::v1::order_service_server::OrderService;
 use palinode_rpc::{
-    Violations, accepted, caller, created, idempotency_key, status, trace_context, wait_preference,
-    waited,
+    Details, Violations, caller, idempotency_key, status, status_with, trace_context,
+    wait_preference,
 };
 use palinode_values::{Coded, ErrorCode, OrderId};
 use prost::Message;
 use sha2::{Digest, Sha256};
-use tokio::sync::Semaphore;
 use tonic::{Request, Response, Status};
 
 use crate::app::Desk;
 use crate::app::cancel::{CancelError, cancel};
 use crate::app::counter::Counter;
-use crate::app::place::{Asked, Key, PlaceError, Placed};
-use crate::app::watch::{TooMany, Watcher, Watchers};
+use crate::app::place::{Asked, Key, PlaceError, place_alone};
+use crate::app::watch::{TooMany, Watcher};
 use crate::clients::Orchestrator;
 use crate::convert;
-use crate::domain::Order;
+use crate::domain::{Goods, Order};
 use crate::store;
+
+pub(crate) use answers::Answers;
+pub(crate) use carts::Carts;
+pub(crate) use quotes::Quotes;
 
 pub(crate) struct Orders {
     pub(crate) desk: Desk,
     pub(crate) counter: Counter,
     pub(crate) orchestrator: Orchestrator,
-    pub(crate) watchers: Watchers,
-    /// Calls that wait for an outcome hold a request of their connection; one more is answered at once.
-    pub(crate) waiting: Semaphore,
+    pub(crate) answers: Answers,
 }
-
-/// Calls that wait for an outcome, at the most.
-pub(crate) const WAITING_MAX: usize = 1_000;
 
 const PAGE_DEFAULT: i32 = 50;
 
@@ -142,6 +143,20 @@ fn key<M: Message>(request: &Request<M>, method: &str) -> Result<Option<Key>, St
     }))
 }
 
+/// The status of an order that is not placed, with what a program needs to go on.
+fn refused(error: &PlaceError) -> Status {
+    let ids = match error {
+        PlaceError::PriceChanged { now } => vec![("total", now.to_string())],
+        PlaceError::QuoteUsed { order, .. } => vec![("order_id", order.to_string())],
+        _ => Vec::new(),
+    };
+    let details = Details {
+        ids,
+        ..Details::default()
+    };
+    status_with(error, details)
+}
+
 impl Orders {
     async fn get(
         &self,
@@ -165,7 +180,7 @@ impl Orders {
         caller: &Caller,
     ) -> Result<Progress, Refused> {
         let id = order_id("order_id", &request.order_id)?;
-        let mut watcher = self.watchers.watch(id, None)?;
+        let mut watcher = self.answers.watchers.watch(id, None)?;
         let db = self.desk.db.clone();
         let first = watcher.next(&db).await?;
         let first = first
@@ -182,13 +197,6 @@ impl Orders {
         })))
     }
 
-    /// The order once it is settled, as far as the caller waits for that; and whether it is.
-    async fn wait(&self, order: Order, limit: Duration) -> Result<Order, Refused> {
-        let watcher = self.watchers.watch(order.id, Some(order.clone()))?;
-        let settled = watcher.settled(&self.desk.db, limit).await?;
-        Ok(settled.unwrap_or(order))
-    }
-
     async fn list(
         &self,
         request: &pb::ListOrdersRequest,
@@ -200,28 +208,11 @@ impl Orders {
         }
         let user = user.or_else(|| (!caller.sees_all).then(|| caller.user().clone()));
         let size = page_size(request.page_size);
-        let before = match request.page_token.as_str() {
-            "" => None,
-            token => Some(order_id("page_token", token)?),
-        };
-        let orders =
-            store::order::list(&self.desk.db, user.as_ref(), before, i64::from(size)).await?;
+        let listing = convert::listing(request, user).map_err(Refused::Invalid)?;
+        let orders = store::order::list(&self.desk.db, &listing, i64::from(size)).await?;
         Ok(pb::ListOrdersResponse {
-            next_page_token: next_page(&orders, size, |o| o.id.to_string()),
+            next_page_token: next_page(&orders, size, |last| convert::page_token(&listing, last)),
             orders: orders.iter().map(convert::order).collect(),
-        })
-    }
-
-    async fn offers(
-        &self,
-        request: &pb::ListOffersRequest,
-    ) -> Result<pb::ListOffersResponse, Refused> {
-        let size = page_size(request.page_size);
-        let offers =
-            store::offer::list(&self.desk.db, &request.page_token, i64::from(size)).await?;
-        Ok(pb::ListOffersResponse {
-            next_page_token: next_page(&offers, size, |o| o.sku.to_string()),
-            offers: offers.iter().map(convert::offer).collect(),
         })
     }
 }
@@ -244,31 +235,14 @@ impl OrderService for Orders {
                 key,
                 trace,
             };
-            self.counter.place(asked).await
+            match asked.request.goods {
+                Goods::Lines(_) => self.counter.place(asked).await,
+                Goods::Quote(_) | Goods::Cart => place_alone(&self.desk, asked).await,
+            }
         };
-        let (order, is_new) = match placed.await.map_err(|e| status(&e))? {
-            Placed::New(order) => (order, true),
-            Placed::Before(order) => (order, false),
-        };
-        let location = format!("/v1/orders/{}", order.id);
-        let answer = |order: &Order| pb::PlaceOrderResponse {
-            order: Some(convert::order(order)),
-        };
-        if let (Some(limit), Ok(_permit)) = (wait, self.waiting.try_acquire()) {
-            // it is placed, whatever becomes of waiting
-            let order = self.wait(order.clone(), limit).await.unwrap_or(order);
-            let answer = match (order.status.is_settled(), is_new) {
-                (true, true) => created(answer(&order), &location),
-                (true, false) => Response::new(answer(&order)),
-                (false, _) => accepted(answer(&order), &location),
-            };
-            return Ok(waited(answer, limit));
-        }
-        if is_new {
-            Ok(created(answer(&order), &location))
-        } else {
-            Ok(Response::new(answer(&order)))
-        }
+        let placed = placed.await.map_err(|e| refused(&e))?;
+        let answer = |order| pb::PlaceOrderResponse { order };
+        Ok(self.answers.placed(placed, wait, answer).await)
     }
 
     type WatchOrderStream = Progress;
@@ -301,7 +275,7 @@ impl OrderService for Orders {
         let order = cancelled
             .await
             .map_err(|error: CancelError| status(&error))?;
-        self.watchers.tell(id);
+        self.answers.watchers.tell(id);
         let order = Some(convert::order(&order));
         Ok(Response::new(pb::CancelOrderResponse { order }))
     }
@@ -323,16 +297,6 @@ impl OrderService for Orders {
     ) -> Result<Response<pb::ListOrdersResponse>, Status> {
         let caller = caller(&request)?;
         self.list(request.get_ref(), &caller)
-            .await
-            .map(Response::new)
-            .map_err(|e| status(&e))
-    }
-
-    async fn list_offers(
-        &self,
-        request: Request<pb::ListOffersRequest>,
-    ) -> Result<Response<pb::ListOffersResponse>, Status> {
-        self.offers(request.get_ref())
             .await
             .map(Response::new)
             .map_err(|e| status(&e))

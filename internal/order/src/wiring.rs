@@ -7,12 +7,13 @@ use palinode_db::{Db, purge};
 use palinode_messaging::{commands_of, events_of};
 use palinode_outbox::Doorbell;
 use palinode_participant::{Inbox, Participant};
+use palinode_pb::order::v1::cart_service_server::CartServiceServer;
 use palinode_pb::order::v1::order_service_server::{OrderService, OrderServiceServer};
+use palinode_pb::order::v1::quote_service_server::QuoteServiceServer;
 use palinode_rpc::{Credentials, Door};
 use palinode_service::Context;
 use palinode_telemetry::Tracer;
 use palinode_values::Clock;
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::Desk;
@@ -21,8 +22,8 @@ use crate::app::forget::Forgetting;
 use crate::app::sweep::Sweep;
 use crate::app::watch::Watchers;
 use crate::clients::Orchestrator;
-use crate::consumers::{Commands, Users};
-use crate::rpc::{Orders, WAITING_MAX};
+use crate::consumers::{Commands, Products, Users};
+use crate::rpc::{Answers, Carts, Orders, Quotes};
 use crate::store;
 
 /// A call that is repeated later is another call.
@@ -32,6 +33,8 @@ const KEYS_MAX: i64 = 1_000;
 
 /// The group that reads what becomes of users.
 const USERS_GROUP: &str = "order-users";
+/// The group that reads what becomes of products.
+const PRODUCTS_GROUP: &str = "order-products";
 
 /// Starts the order service: gRPC, consumers, sweep and relay.
 ///
@@ -51,7 +54,9 @@ pub async fn build(context: Context) -> anyhow::Result<()> {
     let topic = commands_of("order").expect("the table of topics has the order service");
     context.consume("order", &[topic], participant)?;
     follow_users(&context)?;
+    follow_products(&context)?;
     forget_keys(&context);
+    purge_quotes(&context);
     let orchestrator = Orchestrator::new(
         palinode_rpc::channel(&context.peers().orchestrator),
         context.credentials()?,
@@ -86,17 +91,24 @@ pub async fn build(context: Context) -> anyhow::Result<()> {
         listening.listen(kafka, stop).await;
         Ok(())
     });
+    let answers = Answers::new(desk.db.clone(), watchers);
+    let carts = Carts {
+        desk: desk.clone(),
+        answers: answers.clone(),
+    };
+    let quotes = Quotes { desk: desk.clone() };
     let orders = Orders {
         desk,
         counter,
         orchestrator,
-        watchers,
-        waiting: Semaphore::new(WAITING_MAX),
+        answers,
     };
     context.serve_grpc(
         context
             .grpc(Door::Authorized(context.authorizer()?))
-            .add_service(OrderServiceServer::new(orders)),
+            .add_service(OrderServiceServer::new(orders))
+            .add_service(CartServiceServer::new(carts))
+            .add_service(QuoteServiceServer::new(quotes)),
     );
     Ok(())
 }
@@ -113,6 +125,19 @@ fn forget_keys(context: &Context) {
     });
 }
 
+/// Removes quotes some time after they have expired: as long as keys stand for them.
+fn purge_quotes(context: &Context) {
+    let (db, clock) = (context.db().clone(), context.clock.clone());
+    let stop = context.tasks.stop_token();
+    context.spawn("quotes", async move {
+        let step = || store::quote::purge(&db, clock.now() - KEYS_KEPT, KEYS_MAX);
+        tokio::select! {
+            () = stop.cancelled() => Ok(()),
+            never = purge("quotes", KEYS_MAX.unsigned_abs(), step) => match never {},
+        }
+    });
+}
+
 /// Hears who was deleted, and lets go of what orders keep of him.
 fn follow_users(context: &Context) -> anyhow::Result<()> {
     let db = context.db();
@@ -124,6 +149,14 @@ fn follow_users(context: &Context) -> anyhow::Result<()> {
         forgetting.run(stop).await;
         Ok(())
     });
+    Ok(())
+}
+
+/// Hears what can be ordered, and at which price.
+fn follow_products(context: &Context) -> anyhow::Result<()> {
+    let topic = events_of("catalog").expect("the table of topics has the catalog service");
+    let inbox = Inbox::new(context.db().clone(), Products);
+    context.consume(PRODUCTS_GROUP, &[topic], inbox)?;
     Ok(())
 }
 
@@ -147,8 +180,7 @@ pub fn rpc(
         desk: desk.clone(),
         counter,
         orchestrator: Orchestrator::new(palinode_rpc::channel(&nobody), Credentials::default()),
-        watchers: Watchers::default(),
-        waiting: Semaphore::new(WAITING_MAX),
+        answers: Answers::new(desk.db.clone(), Watchers::default()),
     };
     (orders, clerk.run(desk, CancellationToken::new()))
 }

@@ -76,6 +76,8 @@ uuid_id! {
     BulkId;
     /// An order.
     OrderId;
+    /// Prices that hold for a while.
+    QuoteId;
     /// A try to take a completed order back.
     CancellationId;
     /// Stock held for an order.

@@ -62,13 +62,21 @@ const POLICY: HeaderValue = HeaderValue::from_static(
 );
 
 /// The methods that keep an `Idempotency-Key` with what they did.
-const KEYED: [&str; 6] = [
+const KEYED: [&str; 8] = [
     "palinode.catalog.v1.CatalogService.CreateProduct",
     "palinode.identity.v1.IdentityService.RegisterUser",
     "palinode.order.v1.OrderService.PlaceOrder",
     "palinode.order.v1.OrderService.CancelOrder",
+    "palinode.order.v1.CartService.CheckOut",
+    "palinode.order.v1.QuoteService.CreateQuote",
     "palinode.inventory.v1.InventoryService.AdjustStock",
     "palinode.payment.v1.PaymentService.CreditWallet",
+];
+
+/// The methods whose answers wait for an outcome.
+const WAITING: [&str; 2] = [
+    "palinode.order.v1.OrderService.PlaceOrder",
+    "palinode.order.v1.CartService.CheckOut",
 ];
 
 /// Whether the rule of a method asks who calls.
@@ -107,7 +115,7 @@ fn document(transcoder: &Transcoder) -> String {
                 description: "`wait=N`: the answer comes when the outcome is known, or after N seconds, \
                               20 at the most.",
                 pattern: "^wait=[0-9]{1,4}$",
-                is_of: |route| route.method == "palinode.order.v1.OrderService.PlaceOrder",
+                is_of: |route| WAITING.contains(&route.method.as_str()),
             },
         ],
         wants_token,

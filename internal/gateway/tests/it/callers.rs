@@ -42,7 +42,7 @@ async fn pages_of_named_origins_may_use_the_api_and_no_others() {
             ("access-control-request-method", "POST"),
             ("access-control-request-headers", "authorization"),
         ];
-        edge.send(method, "/v1/offers", &headers, Body::empty())
+        edge.send(method, "/v1/stock", &headers, Body::empty())
             .await
     };
     let preflight = ask(named, Method::OPTIONS).await;

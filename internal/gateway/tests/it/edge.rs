@@ -12,9 +12,9 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use palinode_pb::order::v1::order_service_server::{OrderService, OrderServiceServer};
 use palinode_pb::order::v1::{
-    CancelOrderRequest, CancelOrderResponse, GetOrderRequest, GetOrderResponse, ListOffersRequest,
-    ListOffersResponse, ListOrdersRequest, ListOrdersResponse, Order, OrderStatus,
-    PlaceOrderRequest, PlaceOrderResponse, WatchOrderRequest, WatchOrderResponse,
+    CancelOrderRequest, CancelOrderResponse, GetOrderRequest, GetOrderResponse, ListOrdersRequest,
+    ListOrdersResponse, Order, OrderStatus, PlaceOrderRequest, PlaceOrderResponse,
+    WatchOrderRequest, WatchOrderResponse,
 };
 use palinode_rpc::{Details, Violations, created, idempotency_key, status_with, trace_context};
 use palinode_service::{Config, Context, Opening, Tasks, service};
@@ -59,7 +59,7 @@ impl OrderService for Orders {
         &self,
         _: Call<CancelOrderRequest>,
     ) -> Result<Answer<CancelOrderResponse>, Status> {
-        Err(Status::unimplemented("not asked here"))
+        panic!("an order that cannot be cancelled")
     }
 
     async fn place_order(
@@ -152,13 +152,6 @@ impl OrderService for Orders {
         _: Call<ListOrdersRequest>,
     ) -> Result<Answer<ListOrdersResponse>, Status> {
         Ok(Answer::new(ListOrdersResponse::default()))
-    }
-
-    async fn list_offers(
-        &self,
-        _: Call<ListOffersRequest>,
-    ) -> Result<Answer<ListOffersResponse>, Status> {
-        panic!("an offer that cannot be listed")
     }
 }
 

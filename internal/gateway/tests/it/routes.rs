@@ -1,5 +1,6 @@
 use axum::body::Body;
 use http::{Method, StatusCode};
+use serde_json::json;
 
 use crate::edge::{Edge, ORDER};
 
@@ -51,7 +52,9 @@ async fn every_answer_has_the_headers_of_the_edge() {
 #[tokio::test]
 async fn a_handler_that_panics_answers_as_an_internal_error() {
     let edge = Edge::start().await;
-    let problem = edge.get("/v1/offers").await.problem(500, "INTERNAL");
+    let path = format!("/v1/orders/{ORDER}:cancel");
+    let answer = edge.post(&path, &json!({})).await;
+    let problem = answer.problem(500, "INTERNAL");
     assert_eq!(problem["detail"], "an internal error occurred");
     assert_eq!(
         edge.get("/v1/orders?userId=alice").await.status,

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use palinode_db::Area;
-use palinode_order::Offer;
+use palinode_order::Product;
 use palinode_values::{Currency, Money};
 use serde_json::{Value as Json, json};
 use tokio::task::JoinSet;
@@ -135,12 +135,12 @@ async fn hands(site: &Site, sample: &Arc<Sample>, count: u32) -> anyhow::Result<
             .map(|n| format!("floor-{hand}-{what}-{n}"))
             .collect()
     };
-    let (mut offers, mut stock, mut wallets) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut products, mut stock, mut wallets) = (Vec::new(), Vec::new(), Vec::new());
     let mut hands = Vec::new();
     for hand in 0..count {
         let (skus, users) = (own(hand, "sku", SKUS), own(hand, "user", WALLETS));
         for sku in &skus {
-            offers.push(Offer {
+            products.push(Product {
                 sku: sku.parse()?,
                 name: sku.clone(),
                 price: Money::new(1, Currency::EUR),
@@ -155,7 +155,7 @@ async fn hands(site: &Site, sample: &Arc<Sample>, count: u32) -> anyhow::Result<
         hands.push(Hand::open(server, Arc::clone(sample), lanes, skus, users).await?);
     }
     let db = connect(server, Area::Order).await?;
-    palinode_order::seed(&db, &offers).await?;
+    palinode_order::seed(&db, &products).await?;
     db.close().await;
     let db = connect(server, Area::Inventory).await?;
     palinode_inventory::seed(&db, &stock).await?;

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use bytes::Bytes;
 use palinode_db::Area;
-use palinode_order::Offer;
+use palinode_order::Product;
 use palinode_pb::inventory::v1::StockLine;
 use palinode_pb::order::v1::PlaceOrderRequest;
 use palinode_pb::payment::v1::{PaymentMethod, payment_method};
@@ -35,7 +35,7 @@ pub struct Shop {
 }
 
 impl Shop {
-    /// Fills offers, stock and wallets.
+    /// Fills products, stock and wallets.
     ///
     /// # Errors
     /// A database does not answer.
@@ -45,23 +45,27 @@ impl Shop {
             users: (0..USERS).map(|n| format!("user-{n:04}")).collect(),
             skus: (0..SKUS).map(|n| format!("part-{n:03}")).collect(),
         };
-        tokio::try_join!(shop.offers(server), shop.stock(server), shop.money(server))?;
+        tokio::try_join!(
+            shop.products(server),
+            shop.stock(server),
+            shop.money(server)
+        )?;
         Ok(shop)
     }
 
-    async fn offers(&self, server: &str) -> anyhow::Result<()> {
-        let offer = |sku: &String| {
-            Ok(Offer {
+    async fn products(&self, server: &str) -> anyhow::Result<()> {
+        let product = |sku: &String| {
+            Ok(Product {
                 sku: sku.parse()?,
                 name: sku.clone(),
                 price: Money::new(PRICE_MINOR, Currency::EUR),
             })
         };
-        let offers: anyhow::Result<Vec<_>> = self.skus.iter().map(offer).collect();
+        let products: anyhow::Result<Vec<_>> = self.skus.iter().map(product).collect();
         let db = connect(server, Area::Order).await?;
-        let seeded = palinode_order::seed(&db, &offers?).await;
+        let seeded = palinode_order::seed(&db, &products?).await;
         db.close().await;
-        seeded.context("seeding offers")
+        seeded.context("seeding products")
     }
 
     async fn stock(&self, server: &str) -> anyhow::Result<()> {
@@ -123,6 +127,7 @@ impl Shop {
             payment_method: Some(PaymentMethod {
                 method: Some(method),
             }),
+            ..PlaceOrderRequest::default()
         };
         (user, order)
     }

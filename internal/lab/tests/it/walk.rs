@@ -51,9 +51,9 @@ enum Told {
 /// A method whose request names something that somebody owns, and everybody else is told nothing of.
 fn is_about_a_thing(method: &MethodDescriptor) -> bool {
     let things = ["order_id", "payment_id", "shipment_id", "user_id"];
-    things
-        .iter()
-        .any(|name| method.input().get_field_by_name(name).is_some())
+    let names = |name: &str| method.input().get_field_by_name(name).is_some();
+    // an order by a quote is refused for what else it lacks, before anybody looks for the quote
+    things.iter().any(|name| names(name)) || (names("quote_id") && method.name() != "PlaceOrder")
 }
 
 fn expected(access: &Access, method: &MethodDescriptor, is: &Is) -> Told {
@@ -388,6 +388,13 @@ async fn things(rig: &Rig) -> Things {
         .to_owned();
     let order = rig.decided(&id).await;
     let of = |field: &str| order[field].as_str().unwrap().to_owned();
+    let wanted = json!({"lines": [{"sku": "mug-blue", "quantity": 1}]});
+    let alice = rig.gateway.user("alice");
+    let quoted = alice.post("/v1/quotes", &wanted, None).await.unwrap();
+    let quote = quoted.success().unwrap()["quoteId"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     let mut inventory = rig.connect(Area::Inventory).await;
     let reservation: uuid::Uuid = sqlx::query_scalar("SELECT id FROM reservation")
         .fetch_one(&mut inventory)
@@ -403,6 +410,7 @@ async fn things(rig: &Rig) -> Things {
         ("sku", "mug-blue".to_owned()),
         ("product_id", product_id_of("mug-blue").to_string()),
         ("category_id", "cups".to_owned()),
+        ("quote_id", quote),
     ])
 }
 

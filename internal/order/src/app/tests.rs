@@ -12,14 +12,18 @@ use palinode_pb::saga::v1::{
 };
 use palinode_telemetry::{TraceContext, Tracer};
 use palinode_testkit::database::{TestDatabase, test_database};
-use palinode_values::{Clock, Coded, Currency, Money, OrderId, PaymentId, ShipmentId};
+use palinode_values::{Clock, Coded, Currency, Money, OrderId, PaymentId, ShipmentId, Sku};
 use prost::Message;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request as Rpc, Response, Status as RpcStatus};
 
+mod carts;
 mod forget;
+mod list;
 mod plans;
+mod products;
+mod quotes;
 mod watch;
 
 use super::Desk;
@@ -29,7 +33,9 @@ use super::decide::decide;
 use super::place::{Asked, Key, PlaceError, Placed, place};
 use super::sweep::Sweep;
 use crate::clients::Orchestrator;
-use crate::domain::{Address, Decision, Fulfilment, Offer, Order, PaymentMethod, Request, Status};
+use crate::domain::{
+    Address, Decision, Fulfilment, Goods, Order, PaymentMethod, Product, Request, Status,
+};
 use crate::store;
 use crate::wiring::KEYS_KEPT;
 
@@ -51,12 +57,12 @@ impl World {
             connections_max: 5,
         };
         let db = Db::connect(&options).await.unwrap();
-        let offer = |sku: &str, price| Offer {
+        let product = |sku: &str, price| Product {
             sku: sku.parse().unwrap(),
             name: sku.to_uppercase(),
             price: Money::new(price, Currency::EUR),
         };
-        store::offer::seed(&db, &[offer("mug", 1250), offer("pen", 199)])
+        store::product::seed(&db, &[product("mug", 1250), product("pen", 199)])
             .await
             .unwrap();
         Self {
@@ -155,10 +161,7 @@ impl World {
 fn request(lines: &[(&str, i32)]) -> Request {
     Request {
         user: "alice".parse().unwrap(),
-        lines: lines
-            .iter()
-            .map(|(sku, n)| (sku.parse().unwrap(), *n))
-            .collect(),
+        goods: Goods::Lines(skus(lines)),
         address: Address {
             name: "Alice".to_owned(),
             street: "Main 1".to_owned(),
@@ -169,7 +172,13 @@ fn request(lines: &[(&str, i32)]) -> Request {
         payment: PaymentMethod::Card {
             token: "tok_visa".to_owned(),
         },
+        expected_total: None,
     }
+}
+
+fn skus(lines: &[(&str, i32)]) -> Vec<(Sku, i32)> {
+    let lines = lines.iter();
+    lines.map(|(sku, n)| (sku.parse().unwrap(), *n)).collect()
 }
 
 fn asked(request: &Request, key: Option<&Key>) -> Asked {

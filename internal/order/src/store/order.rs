@@ -4,17 +4,22 @@ use std::time::Duration;
 use palinode_db::{Db, Error, Tx};
 use palinode_telemetry::TraceContext;
 use palinode_values::{
-    CancellationId, Currency, Money, OrderId, PaymentId, SagaId, ShipmentId, Sku, Timestamp, UserId,
+    CancellationId, Currency, InvalidId, Money, OrderId, PaymentId, SagaId, ShipmentId, Sku,
+    Timestamp, UserId,
 };
 use uuid::Uuid;
 
-use super::{cancellation, offer};
-use crate::domain::{Address, Cancellation, Fulfilment, Line, Offer, Order, PaymentMethod, Status};
+use super::{cancellation, product};
+use crate::domain::{
+    Address, Cancellation, Fulfilment, Line, Listing, Order, PaymentMethod, Product, STATUS_WORDS,
+    Sort, Status,
+};
 
 /// A key that was used before.
 pub(crate) struct UsedKey {
     pub(crate) fingerprint: Vec<u8>,
-    pub(crate) order_id: OrderId,
+    /// The order or the quote that was made.
+    pub(crate) made: Uuid,
 }
 
 /// An order as far as a decision needs it.
@@ -25,16 +30,16 @@ pub(crate) struct Standing {
     pub(crate) status: Status,
 }
 
-/// A key that is to stand for an order.
+/// A key that is to stand for what is made: an order or a quote.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Claim<'a> {
     pub(crate) user: &'a UserId,
     pub(crate) key: &'a str,
     pub(crate) fingerprint: &'a [u8],
-    pub(crate) order: OrderId,
+    pub(crate) made: Uuid,
 }
 
-/// Claims keys; returns the orders whose keys were free, and the offers of `skus`. A claim of
+/// Claims keys; returns what is to be made under those that were free, and what can be ordered of `skus`. A claim of
 /// another transaction that is still open is waited for.
 ///
 /// Shape: `claims` by user and key, each once.
@@ -42,39 +47,39 @@ pub(crate) async fn claim<'a>(
     tx: &mut Tx,
     claims: &[Claim<'_>],
     skus: impl IntoIterator<Item = &'a Sku>,
-) -> Result<(HashSet<OrderId>, HashMap<Sku, Offer>), Error> {
+) -> Result<(HashSet<Uuid>, HashMap<Sku, Product>), Error> {
     let users: Vec<&str> = claims.iter().map(|claim| claim.user.as_str()).collect();
     let keys: Vec<&str> = claims.iter().map(|claim| claim.key).collect();
     let fingerprints: Vec<&[u8]> = claims.iter().map(|claim| claim.fingerprint).collect();
-    let orders: Vec<Uuid> = claims.iter().map(|claim| claim.order.0).collect();
+    let made: Vec<Uuid> = claims.iter().map(|claim| claim.made).collect();
     let skus: Vec<&str> = skus.into_iter().map(Sku::as_str).collect();
     let rows = sqlx::query_file!(
         "src/sql/claim.sql",
         &users as &[&str],
         &keys as &[&str],
         &fingerprints as &[&[u8]],
-        &orders,
+        &made,
         &skus as &[&str],
     )
     .fetch_all(tx.conn())
     .await?;
-    let (mut claimed, mut offers) = (HashSet::new(), HashMap::new());
+    let (mut claimed, mut products) = (HashSet::new(), HashMap::new());
     for row in rows {
-        claimed.extend(row.claimed.map(OrderId));
+        claimed.extend(row.claimed);
         if let (Some(sku), Some(name), Some(price_minor), Some(currency)) =
             (row.sku, row.name, row.price_minor, row.currency)
         {
-            let offer = offer::Row {
+            let row = product::Row {
                 sku,
                 name,
                 price_minor,
                 currency,
             };
-            let offer = Offer::try_from(offer)?;
-            offers.insert(offer.sku.clone(), offer);
+            let product = Product::try_from(row)?;
+            products.insert(product.sku.clone(), product);
         }
     }
-    Ok((claimed, offers))
+    Ok((claimed, products))
 }
 
 /// Gives back keys that this transaction has claimed, and does not need.
@@ -112,7 +117,7 @@ pub(crate) async fn forget_keys(db: &Db, kept: Duration, limit: i64) -> Result<u
 /// What a key stands for that is known to be used.
 pub(crate) async fn used_key(tx: &mut Tx, user: &UserId, key: &str) -> Result<UsedKey, Error> {
     let used = sqlx::query!(
-        "SELECT fingerprint, order_id FROM idempotency_key WHERE user_id = $1 AND key = $2",
+        "SELECT fingerprint, made_id FROM idempotency_key WHERE user_id = $1 AND key = $2",
         user.as_str(),
         key
     )
@@ -120,7 +125,7 @@ pub(crate) async fn used_key(tx: &mut Tx, user: &UserId, key: &str) -> Result<Us
     .await?;
     Ok(UsedKey {
         fingerprint: used.fingerprint,
-        order_id: OrderId(used.order_id),
+        made: used.made_id,
     })
 }
 
@@ -423,46 +428,131 @@ pub(crate) async fn get(db: &Db, id: OrderId) -> Result<Option<Order>, Error> {
     row.read(&cancellations).map(Some)
 }
 
-/// The orders of a user, newest first, older than `before`.
-pub(crate) async fn list(
-    db: &Db,
-    user: Option<&UserId>,
-    before: Option<OrderId>,
-    limit: i64,
-) -> Result<Vec<Order>, Error> {
-    let before = before.map(|id| id.0);
-    let rows = match user {
-        Some(user) => {
-            sqlx::query_as!(
-                OrderRow,
-                "SELECT id, user_id, saga_id, status, reason, reason_detail, total_minor, currency, address_name, street, postal_code, city, country, method, card_token, payment_id, shipment_id, cancellation_id, created_at, updated_at, skus, names, quantities, prices_minor
-                   FROM orders WHERE user_id = $1 AND ($2::uuid IS NULL OR id < $2)
-                  ORDER BY id DESC LIMIT $3",
-                user.as_str(),
-                before,
-                limit
-            )
-            .fetch_all(db.pool())
-            .await?
-        }
-        None => {
-            sqlx::query_as!(
-                OrderRow,
-                "SELECT id, user_id, saga_id, status, reason, reason_detail, total_minor, currency, address_name, street, postal_code, city, country, method, card_token, payment_id, shipment_id, cancellation_id, created_at, updated_at, skus, names, quantities, prices_minor
-                   FROM orders WHERE $1::uuid IS NULL OR id < $1
-                  ORDER BY id DESC LIMIT $2",
-                before,
-                limit
-            )
-            .fetch_all(db.pool())
-            .await?
-        }
+/// Reads orders: the end of the statement, and what it is about.
+macro_rules! orders {
+    ($db:expr, $end:tt, $($about:expr),* $(,)?) => {
+        sqlx::query_as!(
+            OrderRow,
+            "SELECT id, user_id, saga_id, status, reason, reason_detail, total_minor, currency, address_name, street, postal_code, city, country, method, card_token, payment_id, shipment_id, cancellation_id, created_at, updated_at, skus, names, quantities, prices_minor FROM orders " + $end,
+            $($about),*
+        )
+        .fetch_all($db.pool())
+        .await?
+    };
+}
+
+/// The next orders of a listing. Each statement walks an index from where the page before has ended; of
+/// everybody's orders none is sorted by total.
+pub(crate) async fn list(db: &Db, listing: &Listing, limit: i64) -> Result<Vec<Order>, Error> {
+    let rows = match &listing.user {
+        Some(user) => list_his(db, user, listing, limit).await?,
+        None => list_all(db, listing, limit).await?,
     };
     let cancelled: Vec<Uuid> = rows.iter().filter_map(|row| row.cancellation_id).collect();
     let cancellations = cancellation::of_ids(db.pool(), &cancelled).await?;
     rows.into_iter()
         .map(|row| row.read(&cancellations))
         .collect()
+}
+
+/// Where a listing goes on. Before its first page: what no order is beyond.
+fn place(listing: &Listing) -> (i64, Uuid) {
+    match (listing.after, listing.sort) {
+        (Some((total, id)), _) => (total, id.0),
+        (None, Sort::Newest | Sort::TotalDescending) => (i64::MAX, Uuid::max()),
+        (None, Sort::Oldest | Sort::Total) => (i64::MIN, Uuid::nil()),
+    }
+}
+
+fn statuses(listing: &Listing) -> Vec<String> {
+    let words = listing
+        .status
+        .map_or_else(|| STATUS_WORDS.to_vec(), |word| vec![word]);
+    words.into_iter().map(str::to_owned).collect()
+}
+
+async fn list_his(
+    db: &Db,
+    user: &UserId,
+    listing: &Listing,
+    limit: i64,
+) -> Result<Vec<OrderRow>, Error> {
+    let (user, (total, id), statuses) = (user.as_str(), place(listing), statuses(listing));
+    let statuses = statuses.as_slice();
+    Ok(match listing.sort {
+        Sort::Newest => orders!(
+            db,
+            "WHERE user_id = $1 AND status = ANY($2) AND id < $3 ORDER BY id DESC LIMIT $4",
+            user,
+            statuses,
+            id,
+            limit
+        ),
+        Sort::Oldest => orders!(
+            db,
+            "WHERE user_id = $1 AND status = ANY($2) AND id > $3 ORDER BY id LIMIT $4",
+            user,
+            statuses,
+            id,
+            limit
+        ),
+        Sort::Total => orders!(
+            db,
+            "WHERE user_id = $1 AND status = ANY($2) AND (total_minor, id) > ($3, $4) ORDER BY total_minor, id LIMIT $5",
+            user,
+            statuses,
+            total,
+            id,
+            limit
+        ),
+        Sort::TotalDescending => orders!(
+            db,
+            "WHERE user_id = $1 AND status = ANY($2) AND (total_minor, id) < ($3, $4) ORDER BY total_minor DESC, id DESC LIMIT $5",
+            user,
+            statuses,
+            total,
+            id,
+            limit
+        ),
+    })
+}
+
+async fn list_all(db: &Db, listing: &Listing, limit: i64) -> Result<Vec<OrderRow>, Error> {
+    let ((_, id), statuses) = (place(listing), statuses(listing));
+    let statuses = statuses.as_slice();
+    let is_down = matches!(listing.sort, Sort::Newest | Sort::TotalDescending);
+    // most are confirmed, and found on the way; the others have an index of their own
+    let rare = listing.status.filter(|status| *status != "confirmed");
+    Ok(match (rare, is_down) {
+        (Some(status), true) => orders!(
+            db,
+            "WHERE status = $1 AND status <> 'confirmed' AND id < $2 ORDER BY id DESC LIMIT $3",
+            status,
+            id,
+            limit
+        ),
+        (Some(status), false) => orders!(
+            db,
+            "WHERE status = $1 AND status <> 'confirmed' AND id > $2 ORDER BY id LIMIT $3",
+            status,
+            id,
+            limit
+        ),
+        (None, true) => orders!(
+            db,
+            "WHERE status = ANY($1) AND id < $2 ORDER BY id DESC LIMIT $3",
+            statuses,
+            id,
+            limit
+        ),
+        (None, false) => orders!(
+            db,
+            "WHERE status = ANY($1) AND id > $2 ORDER BY id LIMIT $3",
+            statuses,
+            id,
+            limit
+        ),
+    })
 }
 
 struct OrderRow {
@@ -490,6 +580,27 @@ struct OrderRow {
     names: Vec<String>,
     quantities: Vec<i32>,
     prices_minor: Vec<i64>,
+}
+
+/// SKUs, names, quantities and prices, a place for each line.
+type LineColumns = (Vec<String>, Vec<String>, Vec<i32>, Vec<i64>);
+
+/// The lines that stand in these columns.
+pub(super) fn lines(
+    (skus, names, quantities, prices): LineColumns,
+    currency: Currency,
+) -> Result<Vec<Line>, InvalidId> {
+    let named = skus.into_iter().zip(names);
+    let counted = quantities.into_iter().zip(prices);
+    let lines = named.zip(counted).map(|((sku, name), (quantity, price))| {
+        Ok(Line {
+            sku: sku.parse()?,
+            name,
+            quantity,
+            price: Money::new(price, currency),
+        })
+    });
+    lines.collect()
 }
 
 struct StatusColumns<'r> {
@@ -546,23 +657,15 @@ impl OrderRow {
             shipment_id: self.shipment_id,
             cancellation_id: self.cancellation_id,
         };
-        let named = self.skus.into_iter().zip(self.names);
-        let counted = self.quantities.into_iter().zip(self.prices_minor);
-        let lines = named.zip(counted).map(|((sku, name), (quantity, price))| {
-            let sku = sku.parse();
-            Ok(Line {
-                sku: sku.map_err(|e| Error::inconsistent("orders", "skus", self.id, e))?,
-                name,
-                quantity,
-                price: Money::new(price, currency),
-            })
-        });
+        let columns = (self.skus, self.names, self.quantities, self.prices_minor);
+        let lines = lines(columns, currency)
+            .map_err(|e| Error::inconsistent("orders", "skus", self.id, e))?;
         Ok(Order {
             id: OrderId(self.id),
             saga_id: SagaId(self.saga_id),
             user: user(&self.user_id, self.id)?,
             status: status.read()?,
-            lines: lines.collect::<Result<_, Error>>()?,
+            lines,
             total: Money::new(self.total_minor, currency),
             address: Address {
                 name: self.address_name,

@@ -5,10 +5,10 @@ use palinode_participant::{EventHandler, Inbox, Undecodable};
 
 use crate::fixture::Fixture;
 
-/// Writes the event's text as an offer's name.
-struct Offers;
+/// Writes the event's text as a product's name.
+struct Products;
 
-impl EventHandler for Offers {
+impl EventHandler for Products {
     type Event = String;
 
     fn decode(&self, kind: &str, body: &Bytes) -> Result<Option<String>, Undecodable> {
@@ -22,7 +22,7 @@ impl EventHandler for Offers {
     #[expect(clippy::disallowed_methods, reason = "no query data for tests")]
     async fn handle(&self, mut tx: Tx, events: &[String]) -> Result<Tx, Error> {
         for text in events {
-            sqlx::query("INSERT INTO offer VALUES ($1, $1, 1, 'EUR')")
+            sqlx::query("INSERT INTO product VALUES ($1, NULL, $1, 1, 'EUR', 0)")
                 .bind(text)
                 .execute(tx.conn())
                 .await?;
@@ -47,7 +47,7 @@ fn record(offset: i64, kind: &str, body: &'static [u8]) -> Received {
 #[tokio::test]
 async fn events_are_handled_and_what_cannot_be_read_is_parked_in_one_transaction() {
     let fixture = Fixture::new().await;
-    let mut inbox = Inbox::new(fixture.db.clone(), Offers);
+    let mut inbox = Inbox::new(fixture.db.clone(), Products);
     let batch = [
         record(0, "test.Named", b"mug"),
         record(1, "test.Named", b"\xff"),
@@ -55,7 +55,7 @@ async fn events_are_handled_and_what_cannot_be_read_is_parked_in_one_transaction
         record(3, "test.Named", b"pen"),
     ];
     let Committed = inbox.handle(&batch).await.unwrap();
-    assert_eq!(fixture.count("offer").await, 2);
+    assert_eq!(fixture.count("product").await, 2);
     assert_eq!(fixture.count("consumer_parked").await, 1);
 
     // the same again cannot be written, and nothing of its batch is

@@ -8,7 +8,7 @@ use super::*;
 use crate::app::forget::Forgetting;
 use crate::consumers::Users;
 
-fn event<M: Message + Name>(event: &M) -> Received {
+pub(super) fn event<M: Message + Name>(event: &M) -> Received {
     let mut headers = Headers::with_capacity(64);
     headers.push("ce_type", M::full_name().as_bytes());
     Received {
@@ -199,6 +199,35 @@ async fn an_order_that_comes_after_the_deletion_is_found_too() {
     world.decide(&[(abandoned.id, reject())]).await;
     world.let_looks_be_due().await;
     assert_eq!((world.forget().await, looks().await), (1, 0));
+}
+
+#[tokio::test]
+async fn a_deleted_user_has_neither_cart_nor_quotes_also_of_those_that_come_late() {
+    let world = World::new().await;
+    let left = async || {
+        let left = sqlx::query!(
+            r#"SELECT (SELECT count(*) FROM cart) AS "carts!", (SELECT count(*) FROM quote) AS "quotes!""#
+        );
+        let left = left.fetch_one(world.db.pool()).await.unwrap();
+        (left.carts, left.quotes)
+    };
+    for user in ["alice", "bob"] {
+        world.put(user, &[("mug", 1)]).await;
+    }
+    // more than one transaction takes away
+    let quotes = (0..501).map(|_| world.quoted(&[("pen", 1)]));
+    futures_util::future::join_all(quotes).await;
+    world.hear(&[deleted("alice")]).await;
+    world.forget().await;
+    assert_eq!(left().await, (1, 0));
+
+    // a token outlives its user for a while
+    world.put("alice", &[("mug", 1)]).await;
+    world.quoted(&[]).await;
+    world.let_looks_be_due().await;
+    world.forget().await;
+    assert_eq!(left().await, (1, 0));
+    assert_eq!(world.cart("bob").await.len(), 1);
 }
 
 /// Also while somebody else holds some of them, and another instance looks at the same time.
