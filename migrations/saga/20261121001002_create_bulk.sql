@@ -7,6 +7,8 @@ CREATE TABLE bulk (
   principal  text        NOT NULL,
   rate       int         NOT NULL CHECK (rate BETWEEN 1 AND 1000),
   moved_too  bool        NOT NULL,
+  key        text,
+  fingerprint bytea,
   state      text        NOT NULL CHECK (state IN ('prepared', 'running', 'stopped', 'done')),
   size       int         NOT NULL,
   preview    bytea       NOT NULL,
@@ -18,6 +20,7 @@ CREATE TABLE bulk (
   created_at timestamptz NOT NULL DEFAULT now(),
   started_at timestamptz,
   ended_at   timestamptz,
+  CONSTRAINT bulk_key_is_whole CHECK ((key IS NULL) = (fingerprint IS NULL)),
   CONSTRAINT bulk_has_a_next_slice CHECK ((state = 'running') = (next_at IS NOT NULL)),
   CONSTRAINT bulk_ends_once CHECK ((state = 'done') = (ended_at IS NOT NULL)),
   CONSTRAINT bulk_counts_each_saga_once CHECK (done + refused + moved + failed <= size)
@@ -30,6 +33,8 @@ COMMENT ON COLUMN bulk.reason IS 'Why; goes into the history of each saga';
 COMMENT ON COLUMN bulk.principal IS 'Who; goes into the history of each saga';
 COMMENT ON COLUMN bulk.rate IS 'Sagas per second';
 COMMENT ON COLUMN bulk.moved_too IS 'Whether sagas that have moved on since are acted on too';
+COMMENT ON COLUMN bulk.key IS 'Idempotency-Key of the request: a repeat by the same principal is answered with this bulk. Forgotten after seven days, or with the bulk';
+COMMENT ON COLUMN bulk.fingerprint IS 'SHA-256 of the request: the same key with another one is a conflict';
 COMMENT ON COLUMN bulk.state IS 'Who moves it on: prepared, stopped: an operator; running: any orchestrator; done: nobody';
 COMMENT ON COLUMN bulk.size IS 'How many sagas were frozen';
 COMMENT ON COLUMN bulk.preview IS 'Counts of what would have been done when it was prepared, JSON';
@@ -41,6 +46,7 @@ COMMENT ON COLUMN bulk.next_at IS 'When the next slice is due: it keeps the rate
 COMMENT ON COLUMN bulk.created_at IS 'When it was prepared; one that is not run is forgotten an hour later';
 COMMENT ON COLUMN bulk.started_at IS 'When it was first run';
 COMMENT ON COLUMN bulk.ended_at IS 'When its last saga was looked at; it is kept for 30 days more';
+CREATE UNIQUE INDEX bulk_one_a_key ON bulk (principal, key) WHERE key IS NOT NULL;
 CREATE INDEX bulk_due ON bulk (next_at) WHERE next_at IS NOT NULL; -- slices that are due
 
 CREATE TABLE bulk_item (

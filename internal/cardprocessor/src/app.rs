@@ -49,22 +49,26 @@ pub(crate) async fn charge(db: &Db, charge: Charge) -> Result<Processed, Error> 
     Ok(processed)
 }
 
-/// Pays a charge back, or tells that it was paid back under this key. What was declined is decided
+/// Pays a charge back, or a part of it, or tells that this was done under this key. What was declined is decided
 /// anew: nothing has moved, and a card that was closed may be open again.
 pub(crate) async fn refund(db: &Db, refund: Refund) -> Result<Processed, Error> {
     let asked = Asked::Refund {
         charge_key: refund.charge_key.clone(),
+        minor: refund.minor,
     };
     let known = store::find(db, &refund.key).await?;
     if known.is_none_or(|known| known.outcome != Outcome::Approved) {
         db.run_tx("cardprocessor.refund", async |mut tx| {
             let charge = store::lock_charge(&mut tx, &refund.charge_key).await?;
-            let amount = match charge {
-                ChargeStands::Approved { amount } => Some(amount),
-                ChargeStands::CardClosed | ChargeStands::Refunded | ChargeStands::Unknown => None,
+            let currency = match charge {
+                ChargeStands::Approved { left } => Some(left.currency),
+                ChargeStands::CardClosed | ChargeStands::Unknown => None,
             };
-            let outcome = domain::decide_refund(charge);
-            store::insert_refund(&mut tx, &refund, amount, &outcome).await?;
+            let outcome = domain::decide_refund(charge, refund.minor);
+            let is_new = store::insert_refund(&mut tx, &refund, currency, &outcome).await?;
+            if is_new && outcome == Outcome::Approved {
+                store::pay_back(&mut tx, &refund).await?;
+            }
             Ok::<_, palinode_db::Error>((tx, ()))
         })
         .await?;

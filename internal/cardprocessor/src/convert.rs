@@ -26,10 +26,14 @@ pub(crate) fn refund(request: v1::RefundRequest) -> Result<Refund, Violations> {
     let mut violations = Violations::new();
     check_text(&mut violations, "idempotency_key", &request.idempotency_key);
     check_text(&mut violations, "charge_key", &request.charge_key);
+    if request.amount_minor < 1 {
+        violations.add("amount_minor", "OUT_OF_RANGE", "must be more than zero");
+    }
     violations.into_result()?;
     Ok(Refund {
         key: request.idempotency_key,
         charge_key: request.charge_key,
+        minor: request.amount_minor,
     })
 }
 

@@ -11,11 +11,13 @@ pub(crate) struct Charge {
     pub(crate) amount: Money,
 }
 
-/// A refund that is asked for: all of a charge.
+/// A refund that is asked for: of a charge, or of a part of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Refund {
     pub(crate) key: String,
     pub(crate) charge_key: String,
+    /// Minor units, more than zero.
+    pub(crate) minor: i64,
 }
 
 /// What was answered.
@@ -29,7 +31,7 @@ pub(crate) enum Outcome {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Asked {
     Charge { token: String, amount: Money },
-    Refund { charge_key: String },
+    Refund { charge_key: String, minor: i64 },
 }
 
 /// A record: what was asked under a key, and what was answered.
@@ -43,12 +45,10 @@ pub(crate) struct Processed {
 /// How a refund's charge stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ChargeStands {
-    /// Approved, with what it took.
-    Approved { amount: Money },
+    /// Approved, with what of it was not paid back yet.
+    Approved { left: Money },
     /// Approved, on a card that was closed since.
     CardClosed,
-    /// Approved and paid back already.
-    Refunded,
     /// Declined, or never heard of.
     Unknown,
 }
@@ -67,11 +67,12 @@ pub(crate) fn decide_charge(charge: &Charge) -> Outcome {
     }
 }
 
-pub(crate) fn decide_refund(charge: ChargeStands) -> Outcome {
+pub(crate) fn decide_refund(charge: ChargeStands, minor: i64) -> Outcome {
     match charge {
-        ChargeStands::Approved { .. } => Outcome::Approved,
+        ChargeStands::Approved { left } if minor <= left.minor => Outcome::Approved,
+        ChargeStands::Approved { left } if left.minor == 0 => declined("already_refunded"),
+        ChargeStands::Approved { .. } => declined("exceeds_charge"),
         ChargeStands::CardClosed => declined("card_closed"),
-        ChargeStands::Refunded => declined("already_refunded"),
         ChargeStands::Unknown => declined("unknown_charge"),
     }
 }

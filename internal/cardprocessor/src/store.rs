@@ -1,5 +1,5 @@
 use palinode_db::{Db, Error, Tx};
-use palinode_values::Money;
+use palinode_values::{Currency, Money};
 
 use crate::domain::{
     Asked, Charge, ChargeStands, Outcome, Processed, Refund, is_closed, reference,
@@ -33,7 +33,7 @@ impl Row {
                     amount: Money::new(minor, currency),
                 }
             }
-            ("refund", _, _, Some(charge_key)) => Asked::Refund { charge_key },
+            ("refund", _, Some(minor), Some(charge_key)) => Asked::Refund { charge_key, minor },
             _ => return Err(bad("kind", "does not fit the other columns")),
         };
         let outcome = match (self.outcome.as_str(), self.decline_code) {
@@ -77,7 +77,8 @@ pub(crate) async fn insert_charge(
 /// How a charge stands. Its row is locked: of two refunds, the second sees the first.
 pub(crate) async fn lock_charge(tx: &mut Tx, charge_key: &str) -> Result<ChargeStands, Error> {
     let charge = sqlx::query!(
-        r#"SELECT token AS "token!", amount_minor AS "amount_minor!", currency AS "currency!"
+        r#"SELECT token AS "token!", amount_minor - refunded_minor AS "left_minor!",
+                  currency AS "currency!"
              FROM processed
             WHERE idempotency_key = $1 AND kind = 'charge' AND outcome = 'approved' FOR UPDATE"#,
         charge_key,
@@ -87,16 +88,6 @@ pub(crate) async fn lock_charge(tx: &mut Tx, charge_key: &str) -> Result<ChargeS
     let Some(charge) = charge else {
         return Ok(ChargeStands::Unknown);
     };
-    let refunded = sqlx::query_scalar!(
-        r#"SELECT EXISTS (SELECT FROM processed
-            WHERE charge_key = $1 AND kind = 'refund' AND outcome = 'approved') AS "refunded!""#,
-        charge_key,
-    )
-    .fetch_one(tx.conn())
-    .await?;
-    if refunded {
-        return Ok(ChargeStands::Refunded);
-    }
     if is_closed(&charge.token) {
         return Ok(ChargeStands::CardClosed);
     }
@@ -104,19 +95,20 @@ pub(crate) async fn lock_charge(tx: &mut Tx, charge_key: &str) -> Result<ChargeS
         Error::inconsistent("processed", "currency", charge_key, "is no code")
     })?;
     Ok(ChargeStands::Approved {
-        amount: Money::new(charge.amount_minor, currency),
+        left: Money::new(charge.left_minor, currency),
     })
 }
 
-/// Records a refund, unless its key is known for one that was approved, or for something else.
+/// Records a refund, unless its key is known for one that was approved, or for something else. Whether it
+/// did.
 pub(crate) async fn insert_refund(
     tx: &mut Tx,
     refund: &Refund,
-    amount: Option<Money>,
+    currency: Option<Currency>,
     outcome: &Outcome,
-) -> Result<(), Error> {
+) -> Result<bool, Error> {
     let (outcome, code) = columns(outcome);
-    sqlx::query!(
+    let written = sqlx::query!(
         "INSERT INTO processed
            (idempotency_key, kind, charge_key, amount_minor, currency, outcome, reference,
             decline_code)
@@ -128,11 +120,23 @@ pub(crate) async fn insert_refund(
               = ('refund', excluded.charge_key, 'declined')",
         refund.key,
         refund.charge_key,
-        amount.map(|amount| amount.minor),
-        amount.map(|amount| amount.currency.as_str().to_owned()),
+        refund.minor,
+        currency.as_ref().map(Currency::as_str),
         outcome,
         reference("refund", &refund.key),
         code,
+    )
+    .execute(tx.conn())
+    .await?;
+    Ok(written.rows_affected() == 1)
+}
+
+/// Takes a refund that was approved off its charge, whose row is locked.
+pub(crate) async fn pay_back(tx: &mut Tx, refund: &Refund) -> Result<(), Error> {
+    sqlx::query!(
+        "UPDATE processed SET refunded_minor = refunded_minor + $2 WHERE idempotency_key = $1",
+        refund.charge_key,
+        refund.minor,
     )
     .execute(tx.conn())
     .await?;

@@ -38,14 +38,8 @@ pub async fn build(context: Context) -> anyhow::Result<()> {
     let limiter = NonZeroU32::new(context.config.rate_limit)
         .map(|rate| anyhow::Ok(Limiter::new(rate, context.callers()?)))
         .transpose()?;
-    if let Some(limiter) = limiter.clone() {
-        let stop = context.tasks.stop_token();
-        context.spawn("limits", async move {
-            tokio::select! {
-                () = stop.cancelled() => Ok(()),
-                () = limiter.forget() => Ok(()),
-            }
-        });
+    if let Some(limiter) = &limiter {
+        context.forget_quiet(limiter.buckets());
     }
     let edge = Edge {
         limiter,

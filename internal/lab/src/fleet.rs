@@ -328,6 +328,7 @@ fn variables(
         ("PALINODE_SERVICE_SECRET", random_secret()),
         // whoever is on this machine may load it as he likes
         ("PALINODE_RATE_LIMIT", "0".to_owned()),
+        ("PALINODE_CALL_LIMIT", "0".to_owned()),
         // ten pools on one server
         ("PALINODE_DATABASE_CONNECTIONS", "8".to_owned()),
     ]);

@@ -215,6 +215,9 @@ fn config_of(options: &StackOptions) -> anyhow::Result<Config> {
     config.topic_prefix.clone_from(&options.kafka.prefix);
     config.plans.clone_from(&options.plans);
     config.rate_limit = options.rate_limit;
+    if options.rate_limit == 0 {
+        config.call_limit = 0;
+    }
     config.service_secret = Some(random_secret().into());
     config.broker = match options.kafka.broker {
         BrokerKind::Real => palinode_service::Broker::Real,

@@ -18,7 +18,7 @@ mod case;
 mod history;
 mod verb;
 
-pub(crate) use bulk::{WantedBulk, bulk, wanted_bulk};
+pub(crate) use bulk::{Key, WantedBulk, bulk, wanted_bulk};
 pub(crate) use case::{breaker, case};
 pub(crate) use history::{By, effect_words, history_body, history_entry, kind_number, migration};
 pub(crate) use verb::{Wanted, reason_and_principal, wanted, words as verb_words};

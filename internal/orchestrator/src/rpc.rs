@@ -18,7 +18,7 @@ use palinode_pb::saga::v1::{
     ListSagasRequest, ListSagasResponse, RunBulkRequest, RunBulkResponse, SetBreakerRequest,
     SetBreakerResponse, StopBulkRequest, StopBulkResponse,
 };
-use palinode_rpc::{Violations, caller, created, status};
+use palinode_rpc::{Violations, caller, created, idempotency_key, status};
 use palinode_saga::DbTime;
 use palinode_values::{Coded, ErrorCode, SagaId, UserId};
 use tonic::{Request, Response, Status};
@@ -241,7 +241,8 @@ impl SagaService for Sagas {
         request: Request<CreateBulkRequest>,
     ) -> Result<Response<CreateBulkResponse>, Status> {
         let caller = caller(&request)?;
-        let bulk = self.prepare(request.into_inner(), caller.user()).await;
+        let key = idempotency_key(&request)?;
+        let bulk = self.prepare(request.into_inner(), caller.user(), key).await;
         let bulk = bulk.map_err(|e| status(&e))?;
         let location = format!("/v1/bulks/{}", bulk.bulk_id);
         Ok(created(CreateBulkResponse { bulk: Some(bulk) }, &location))

@@ -14,7 +14,7 @@ use crate::app::{Answered, settle_cards};
 use crate::clients::{self, Answer, Processor};
 use crate::config;
 use crate::domain::Source;
-use crate::store::intents::{self, Due, Kind};
+use crate::store::intents::{self, Call, Due};
 
 /// Makes the calls that are owed to the card processor, and settles what it answers.
 ///
@@ -172,7 +172,7 @@ impl Parts {
 
     async fn postpone(&self, due: &Due, missed: &Missed) -> Result<(), Error> {
         let limits = &self.limits;
-        let (payment, kind, attempts) = (due.payment.id, due.intent.kind.as_str(), due.attempts);
+        let (payment, kind, attempts) = (due.payment.id, due.intent.call.as_str(), due.attempts);
         let pause = match missed {
             Missed::Failed(error) => {
                 tracing::warn!(%payment, kind, attempts, %error, "a call is made again");
@@ -183,8 +183,8 @@ impl Parts {
                     .min(limits.retry_max)
             }
             Missed::Forgotten | Missed::NoCard => {
-                let saga = due.intent.saga_id;
-                tracing::error!(%payment, %saga, kind, error = %missed, "a payment needs a person");
+                let key = due.intent.key;
+                tracing::error!(%payment, %key, kind, error = %missed, "a payment needs a person");
                 limits.retry_forgotten
             }
         };
@@ -201,17 +201,13 @@ async fn ask(processor: &Processor, due: &Due) -> Result<Answer, Missed> {
     let Source::Card { token, key } = &due.payment.source else {
         return Err(Missed::NoCard);
     };
-    let step_key = due.intent.step_key;
+    let own_key = due.intent.key;
     if due.is_old {
         // the processor would take a call with a forgotten key for a new one
-        return processor.look_up(step_key).await?.ok_or(Missed::Forgotten);
+        return processor.look_up(own_key).await?.ok_or(Missed::Forgotten);
     }
-    Ok(match due.intent.kind {
-        Kind::Charge => {
-            processor
-                .charge(step_key, token, due.payment.amount)
-                .await?
-        }
-        Kind::Refund => processor.refund(step_key, *key).await?,
+    Ok(match due.intent.call {
+        Call::Charge => processor.charge(own_key, token, due.payment.amount).await?,
+        Call::Refund { amount, .. } => processor.refund(own_key, *key, amount).await?,
     })
 }

@@ -58,8 +58,13 @@ impl Processor {
         convert::charge_answer(response.into_inner()).ok_or(Error::NoOutcome)
     }
 
-    pub(crate) async fn refund(&self, key: Uuid, charge_key: Uuid) -> Result<Answer, Error> {
-        let request = self.request(convert::refund_request(key, charge_key));
+    pub(crate) async fn refund(
+        &self,
+        key: Uuid,
+        charge_key: Uuid,
+        amount: Money,
+    ) -> Result<Answer, Error> {
+        let request = self.request(convert::refund_request(key, charge_key, amount));
         let response = self
             .client
             .clone()

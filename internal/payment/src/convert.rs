@@ -1,4 +1,4 @@
-use palinode_messaging::{Topic, events_of};
+use palinode_messaging::{Record, Topic, events_of};
 use palinode_participant::{Event, Outcome, Output, decoded};
 use palinode_pb::cardprocessor::v1 as processor;
 use palinode_pb::google::r#type::Money as PbMoney;
@@ -7,13 +7,17 @@ use palinode_pb::payment::v1 as pb;
 use palinode_pb::validate::Validate;
 use palinode_rpc::Violations;
 use palinode_saga::Direction;
-use palinode_values::{Currency, Money, OrderId, PaymentId, Timestamp, UserId};
+use palinode_telemetry::TraceContext;
+use palinode_values::{
+    Clock, Currency, EventId, Money, OrderId, PaymentId, RefundId, Timestamp, UserId,
+};
 use prost::{Message, Name};
 use prost_types::Timestamp as PbTimestamp;
 use uuid::Uuid;
 
 use crate::clients::Answer;
-use crate::domain::{Command, Method, Payment, Reason, Source, State, UserEvent};
+use crate::domain::{Command, Method, Payment, Reason, RefundState, Source, State, UserEvent};
+use crate::store::refunds::Kept;
 
 /// A credit at the most: a million of the currency. A sum of balances stays far from 64 bits.
 const CREDIT_MINOR_MAX: i64 = 100_000_000;
@@ -124,13 +128,38 @@ pub(crate) fn declined(payment: &Payment, reason: Reason) -> Event {
     Event::of(events(), payment.id.key(), &event)
 }
 
-pub(crate) fn refunded(payment: &Payment) -> Event {
+pub(crate) fn refunded(payment: &Payment, refund: RefundId, amount: Money) -> Event {
     let event = pb::PaymentRefunded {
         payment_id: payment.id.to_string(),
         order_id: payment.order_id.to_string(),
-        amount: Some(pb_money(payment.amount)),
+        amount: Some(pb_money(amount)),
+        refund_id: refund.to_string(),
     };
     Event::of(events(), payment.id.key(), &event)
+}
+
+/// An event of a refund that no saga asked for.
+pub(crate) fn refunded_for_a_caller(
+    payment: &Payment,
+    (refund, amount): (RefundId, Money),
+    clock: &Clock,
+    trace: &TraceContext,
+) -> Record {
+    let Event {
+        topic,
+        key,
+        kind,
+        body,
+    } = refunded(payment, refund, amount);
+    Record {
+        topic,
+        key,
+        event_id: EventId::new(clock),
+        kind,
+        body,
+        trace: trace.child(),
+        saga: None,
+    }
 }
 
 fn events() -> Topic {
@@ -213,10 +242,64 @@ pub(crate) fn payment(payment: &Payment, created_at: Timestamp) -> pb::Payment {
             .map(Reason::as_str)
             .unwrap_or_default()
             .to_owned(),
-        created_at: Some(PbTimestamp {
-            seconds: created_at.timestamp(),
-            nanos: i32::try_from(created_at.timestamp_subsec_nanos()).unwrap_or_default(),
-        }),
+        created_at: Some(pb_time(created_at)),
+        refunded: Some(pb_money(payment.refunded())),
+    }
+}
+
+/// A refund that is asked for: amount, if there is one, and reason.
+pub(crate) fn refund_asked(
+    amount: Option<PbMoney>,
+    reason: &str,
+) -> Result<(Option<Money>, String), Violations> {
+    let amount = match amount.map(money).transpose() {
+        Ok(Some(amount)) if amount.minor < 1 => {
+            let words = "must be more than zero";
+            return Err(Violations::of("amount", "OUT_OF_RANGE", words));
+        }
+        Ok(amount) => amount,
+        Err(error) => {
+            let words = format!("is malformed: {error}");
+            return Err(Violations::of("amount", "INVALID_MONEY", words));
+        }
+    };
+    Ok((amount, reason.to_owned()))
+}
+
+pub(crate) fn refund(kept: &Kept) -> pb::Refund {
+    let refund = &kept.refund;
+    let state = match refund.state {
+        RefundState::Pending => pb::RefundState::Pending,
+        RefundState::Done => pb::RefundState::Done,
+        RefundState::Declined => pb::RefundState::Declined,
+    };
+    pb::Refund {
+        refund_id: refund.id.to_string(),
+        payment_id: refund.payment_id.to_string(),
+        amount: Some(pb_money(refund.amount)),
+        reason: refund.reason.clone(),
+        state: state.into(),
+        requested_by: refund.requested_by.to_string(),
+        created_at: Some(pb_time(kept.created_at)),
+        updated_at: Some(pb_time(kept.updated_at)),
+    }
+}
+
+/// Where a page of refunds goes on; `None`: at its beginning.
+pub(crate) fn refund_page(token: &str) -> Result<Option<RefundId>, Violations> {
+    if token.is_empty() {
+        return Ok(None);
+    }
+    token
+        .parse::<RefundId>()
+        .map(Some)
+        .map_err(|error| Violations::of("page_token", "MALFORMED", error.to_string()))
+}
+
+fn pb_time(at: Timestamp) -> PbTimestamp {
+    PbTimestamp {
+        seconds: at.timestamp(),
+        nanos: i32::try_from(at.timestamp_subsec_nanos()).unwrap_or_default(),
     }
 }
 
@@ -243,10 +326,15 @@ pub(crate) fn charge_request(key: Uuid, token: &str, amount: Money) -> processor
     }
 }
 
-pub(crate) fn refund_request(key: Uuid, charge_key: Uuid) -> processor::RefundRequest {
+pub(crate) fn refund_request(
+    key: Uuid,
+    charge_key: Uuid,
+    amount: Money,
+) -> processor::RefundRequest {
     processor::RefundRequest {
         idempotency_key: key.to_string(),
         charge_key: charge_key.to_string(),
+        amount_minor: amount.minor,
     }
 }
 

@@ -3,6 +3,7 @@
 mod cards;
 mod fixture;
 mod plans;
+mod refunds;
 mod requests;
 mod returns;
 mod users;

@@ -12,15 +12,15 @@ use palinode_telemetry::Tracer;
 use palinode_values::Clock;
 use tokio::sync::Notify;
 
+use crate::app::{Desk, SERVICE};
 use crate::calls::{CardCalls, Parts};
 use crate::clients::Processor;
 use crate::config;
 use crate::consumers::{CommandBatches, Commands, Users};
 use crate::rpc::Handlers;
-use crate::store::credits;
+use crate::store::{credits, refunds};
 
-const SERVICE: &str = "payment";
-/// A credit that is repeated later is another credit.
+/// A credit or a refund that is repeated later is another one.
 const KEYS_KEPT: Duration = Duration::from_secs(7 * 24 * 3_600);
 /// Of one statement.
 const KEYS_MAX: i64 = 1_000;
@@ -36,7 +36,12 @@ pub async fn build(context: Context) -> anyhow::Result<()> {
     let bell = Arc::new(Notify::new());
     let limits = config::CardCalls::default();
 
-    let handlers = Handlers::new(context.db().clone(), context.clock.clone());
+    let handlers = Handlers::new(Desk {
+        db: context.db().clone(),
+        clock: context.clock.clone(),
+        bell: Arc::clone(&bell),
+        doorbell: context.doorbell.clone(),
+    });
     let server = context
         .grpc(Door::Authorized(context.authorizer()?))
         .add_service(PaymentServiceServer::new(handlers));
@@ -68,7 +73,11 @@ pub async fn build(context: Context) -> anyhow::Result<()> {
     });
     let (db, stop) = (context.db().clone(), context.tasks.stop_token());
     context.spawn("keys", async move {
-        let step = || credits::forget_keys(&db, KEYS_KEPT, KEYS_MAX);
+        let step = async || {
+            let credits = credits::forget_keys(&db, KEYS_KEPT, KEYS_MAX).await?;
+            let refunds = refunds::forget_keys(&db, KEYS_KEPT, KEYS_MAX).await?;
+            Ok(credits.max(refunds))
+        };
         tokio::select! {
             () = stop.cancelled() => Ok(()),
             never = purge("idempotency keys", KEYS_MAX.unsigned_abs(), step) => match never {},

@@ -26,6 +26,11 @@ const PUBLIC: [&str; 3] = [
     "/grpc.reflection.v1alpha.ServerReflection/",
 ];
 
+/// Whether everybody may call it, whoever he is.
+pub(crate) fn is_public(path: &str) -> bool {
+    PUBLIC.iter().any(|service| path.starts_with(service))
+}
+
 /// Lets callers in by the rule of each method (`palinode.auth.v1.access`) and by their token, which it
 /// verifies itself: nothing that a gateway says of a caller is believed. Cheap to clone.
 #[derive(Clone)]
@@ -233,7 +238,7 @@ where
         let Some(authorizer) = self.authorizer.clone() else {
             return Box::pin(self.inner.call(request));
         };
-        if PUBLIC.iter().any(|service| path.starts_with(service)) {
+        if is_public(path) {
             return Box::pin(self.inner.call(request));
         }
         // the one that is ready goes along, its copy waits for the next call

@@ -2,7 +2,8 @@
 //!
 //! Purpose: every service is served and called in the same way, and its refusals look alike.
 //! Rooms: `status` (errors out), `failure` (errors in), `violations` (wrong fields), `request`
-//! (what a handler reads from a request, and adds to an answer), `authorizer` (who is let in), `server`, `channel`,
+//! (what a handler reads from a request, and adds to an answer), `authorizer` (who is let in), `rate` (how many
+//! requests a caller may make), `server`, `channel`,
 //! `credentials` (what a service says of itself).
 //! Invariant: nothing else makes a [`tonic::Status`] (of a request that its proto forbids the codec of
 //! `pb` makes one, and [`Server`] another one of that); of an internal failure the caller learns fixed
@@ -13,6 +14,7 @@ mod authorizer;
 mod channel;
 mod credentials;
 mod failure;
+mod rate;
 mod request;
 mod server;
 mod status;
@@ -23,6 +25,7 @@ pub use channel::{Channel, channel, channel_without_limit, traced};
 pub use credentials::Credentials;
 pub use failure::{Failure, error_code};
 pub use palinode_auth::Unruled;
+pub use rate::{Buckets, Counted};
 pub use request::{
     WAIT_LIMIT, accepted, call_of, caller, created, idempotency_key, trace_context,
     wait_preference, waited,

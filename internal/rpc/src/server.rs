@@ -23,8 +23,9 @@ use tower::util::{MapRequestLayer, MapResponseLayer};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::authorizer::AuthorizerLayer;
+use crate::rate::RateLayer;
 use crate::status::make;
-use crate::{Authorizer, Details, Violations};
+use crate::{Authorizer, Buckets, Details, Violations};
 
 /// The limits of a server.
 #[derive(Debug, Clone)]
@@ -123,6 +124,7 @@ pub struct Server {
     health: Health,
     spans: ServerSpansLayer,
     authorizer: AuthorizerLayer,
+    rate: RateLayer,
     limits: Limits,
 }
 
@@ -139,8 +141,16 @@ impl Server {
                 Door::Authorized(authorizer) => Some(authorizer),
                 Door::Open => None,
             }),
+            rate: RateLayer(None),
             limits: Limits::default(),
         }
+    }
+
+    /// Limits how many calls one caller may make: [`ErrorCode::Limited`], `RATE_LIMITED`.
+    #[must_use]
+    pub fn rate(mut self, buckets: Buckets) -> Self {
+        self.rate = RateLayer(Some(buckets));
+        self
     }
 
     /// Other limits than the default.
@@ -205,6 +215,7 @@ impl Server {
             // a panic would take the connection with it, and with that all other requests
             .layer(CatchPanicLayer::custom(after_panic))
             .layer(self.authorizer)
+            .layer(self.rate)
             .layer(MapResponseLayer::new(told))
             .add_routes(routes);
         let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));

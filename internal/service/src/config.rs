@@ -104,6 +104,12 @@ pub struct Config {
     #[arg(long, env = "PALINODE_RATE_LIMIT", value_name = "N", default_value_t = 100,
           value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
     pub rate_limit: u32,
+    /// For services: calls a second that one caller may make at the service's own port, and twice as many at
+    /// once; 0: any number. Who is not signed in is counted by his address, and behind a gateway that is the
+    /// gateway's
+    #[arg(long, env = "PALINODE_CALL_LIMIT", value_name = "N", default_value_t = 10_000,
+          value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
+    pub call_limit: u32,
     /// For the gateway: the certificate that it shows, and those above it, as PEM; it is read again when the
     /// file has changed [default: plain HTTP]
     #[arg(

@@ -1,11 +1,12 @@
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use palinode_db::{Area, Db, MigrateError, Options, keep_partitions, require_current_schema};
 use palinode_messaging::{BatchHandler, Consumer, ConsumerOptions, Kafka, Producer, Topic, Turns};
 use palinode_outbox::Doorbell;
-use palinode_rpc::{Authorizer, Credentials, Door, Health, Server};
+use palinode_rpc::{Authorizer, Buckets, Credentials, Door, Health, Server};
 use palinode_telemetry::{Meter, Tracer};
 use palinode_values::Clock;
 use tokio::net::TcpListener;
@@ -277,10 +278,28 @@ impl Context {
             .expect("a service serves its listener once")
     }
 
-    /// A gRPC server of no service yet, with this service's tracer.
+    /// A gRPC server of no service yet, with this service's tracer. Behind an authorizer it limits what one
+    /// caller may ask, as the settings say.
     #[must_use]
     pub fn grpc(&self, door: Door) -> Server {
-        Server::new(self.tracer.clone(), self.clock.clone(), door)
+        let rate = NonZeroU32::new(self.config.call_limit);
+        let rate = rate.filter(|_| matches!(door, Door::Authorized(_)));
+        let server = Server::new(self.tracer.clone(), self.clock.clone(), door);
+        let Some(rate) = rate else { return server };
+        let buckets = Buckets::new(rate);
+        self.forget_quiet(buckets.clone());
+        server.rate(buckets)
+    }
+
+    /// Keeps what is remembered of callers small, until the stop.
+    pub fn forget_quiet(&self, buckets: Buckets) {
+        let stop = self.tasks.stop_token();
+        self.spawn("limits", async move {
+            tokio::select! {
+                () = stop.cancelled() => Ok(()),
+                () = buckets.forget() => Ok(()),
+            }
+        });
     }
 
     /// An authorizer in front of this service, with the keys that identity publishes. The service is not ready

@@ -86,6 +86,8 @@ uuid_id! {
     PaymentId;
     /// Something that can be ordered.
     ProductId;
+    /// Money of a payment that goes back.
+    RefundId;
     /// A parcel on its way.
     ShipmentId;
     /// A message; `ce_id` on the wire.

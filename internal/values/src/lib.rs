@@ -12,6 +12,6 @@ pub use clock::{Clock, Timestamp};
 pub use error_code::{Coded, ErrorCode};
 pub use ids::{
     BulkId, CancellationId, EventId, InvalidId, LedgerEntryId, OrderId, PaymentId, ProductId,
-    QuoteId, ReservationId, SagaId, SessionId, ShipmentId, Sku, UserId,
+    QuoteId, RefundId, ReservationId, SagaId, SessionId, ShipmentId, Sku, UserId,
 };
 pub use money::{Currency, Money, MoneyError};

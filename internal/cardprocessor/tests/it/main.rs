@@ -55,11 +55,22 @@ impl Fixture {
         Ok(self.client.clone().charge(request).await?.into_inner())
     }
 
+    /// Wants all of a charge of 500 back.
     async fn refund(&self, key: &str, charge_key: &str) -> Result<RefundResponse, Status> {
+        self.refund_part(key, charge_key, 500).await
+    }
+
+    async fn refund_part(
+        &self,
+        key: &str,
+        charge_key: &str,
+        amount_minor: i64,
+    ) -> Result<RefundResponse, Status> {
         let (idempotency_key, charge_key) = (key.to_owned(), charge_key.to_owned());
         let request = RefundRequest {
             idempotency_key,
             charge_key,
+            amount_minor,
         };
         Ok(self.client.clone().refund(request).await?.into_inner())
     }
@@ -163,6 +174,35 @@ async fn a_charge_is_paid_back_once_whatever_the_key() {
         if answer.outcome() != Outcome::Approved {
             assert_eq!(answer.decline_code, "already_refunded");
         }
+    }
+}
+
+#[tokio::test]
+async fn parts_are_paid_back_up_to_the_charge_and_each_once() {
+    let fixture = Fixture::new().await;
+    fixture.charge(charge("k1", "tok_visa", 500)).await.unwrap();
+    // each key twice, all at once: two of the three parts fit
+    let keys = ["r1", "r2", "r3", "r1", "r2", "r3"];
+    let refunds = keys.map(|key| fixture.refund_part(key, "k1", 200));
+    let answers = futures_util::future::join_all(refunds).await;
+    let answers: Vec<RefundResponse> = answers.into_iter().map(Result::unwrap).collect();
+    assert_eq!(answers[..3], answers[3..]);
+    let refused: Vec<&str> = answers[..3]
+        .iter()
+        .filter(|answer| answer.outcome() != Outcome::Approved)
+        .map(|answer| answer.decline_code.as_str())
+        .collect();
+    assert_eq!(refused, ["exceeds_charge"]);
+
+    let rest = fixture.refund_part("r4", "k1", 100).await.unwrap();
+    assert_eq!(rest.outcome(), Outcome::Approved);
+    let none = fixture.refund_part("r5", "k1", 1).await.unwrap();
+    assert_eq!(none.decline_code, "already_refunded");
+    let other = fixture.refund_part("r4", "k1", 99).await;
+    assert_eq!(code(other), ErrorCode::Conflict);
+    for amount in [0, -1] {
+        let bad = fixture.refund_part("r6", "k1", amount).await;
+        assert_eq!(code(bad), ErrorCode::Invalid);
     }
 }
 

@@ -76,8 +76,16 @@ pub(super) const FACTS: &[Fact] = &[
         area: Area::Payment,
         table: "payment",
         columns: "id uuid, order_id uuid, user_id text, method text, amount bigint, state text, \
-                  charge_key uuid",
-        select: "SELECT id, order_id, user_id, method, amount_minor, state, charge_key FROM payment",
+                  charge_key uuid, refunded bigint, refunding bigint",
+        select: "SELECT id, order_id, user_id, method, amount_minor, state, charge_key, \
+                 refunded_minor, refunding_minor FROM payment",
+    },
+    Fact {
+        area: Area::Payment,
+        table: "refund",
+        columns: "payment_id uuid, is_of_saga boolean, refunds bigint, amount bigint",
+        select: "SELECT payment_id, requested_by LIKE 'saga:%', count(*), sum(amount_minor)::bigint \
+                 FROM refund WHERE state = 'done' GROUP BY 1, 2",
     },
     Fact {
         area: Area::Payment,
@@ -179,13 +187,13 @@ pub const INVARIANTS: &[Invariant] = &[
     },
     Invariant {
         name: "confirmed-is-paid-and-shipped",
-        holds: "a confirmed order has its one payment, captured over its total, and its one shipment",
+        holds: "a confirmed order has its one payment, taken over its total and given back by nobody but staff, and its one shipment",
         sql: "SELECT format('order %s: payment %s over %s, shipment %s', o.id, coalesce(p.state, 'missing'), p.amount, coalesce(h.id::text, 'missing'))
                 FROM orders o
                 LEFT JOIN payment p ON p.id = o.payment_id AND p.order_id = o.id
                 LEFT JOIN shipment h ON h.id = o.shipment_id AND h.order_id = o.id AND h.state <> 'recalled'
                WHERE o.status = 'confirmed'
-                 AND (p.state IS DISTINCT FROM 'captured' OR p.amount <> o.total OR p.method <> o.method OR h.id IS NULL)
+                 AND (coalesce(p.state, 'missing') NOT IN ('captured', 'refunded') OR EXISTS (SELECT FROM refund r WHERE r.payment_id = p.id AND r.is_of_saga) OR p.amount <> o.total OR p.method <> o.method OR h.id IS NULL)
                LIMIT $1",
     },
     Invariant {
@@ -214,11 +222,13 @@ pub const INVARIANTS: &[Invariant] = &[
     },
     Invariant {
         name: "captured-has-shipment",
-        holds: "every payment that is captured has exactly one shipment that was not recalled, every other one has none",
+        holds: "every payment that is captured, or that staff gave back while its order stays confirmed, has exactly one shipment that was not recalled, every other one has none",
         sql: "SELECT format('payment %s is %s, its order %s has %s shipments', p.id, p.state, p.order_id, count(h.id))
-                FROM payment p LEFT JOIN shipment h ON h.order_id = p.order_id AND h.state <> 'recalled'
-               GROUP BY p.id, p.state, p.order_id
-              HAVING count(h.id) <> CASE p.state WHEN 'captured' THEN 1 ELSE 0 END
+                FROM payment p
+                LEFT JOIN orders o ON o.id = p.order_id
+                LEFT JOIN shipment h ON h.order_id = p.order_id AND h.state <> 'recalled'
+               GROUP BY p.id, p.state, p.order_id, o.status
+              HAVING count(h.id) <> CASE WHEN p.state = 'captured' OR (p.state = 'refunded' AND o.status = 'confirmed') THEN 1 ELSE 0 END
                LIMIT $1",
     },
     Invariant {
@@ -267,25 +277,27 @@ pub const INVARIANTS: &[Invariant] = &[
     },
     Invariant {
         name: "payments-follow-the-ledger",
-        holds: "a payment is taken once if it was captured, given back once if it was refunded, over its amount",
-        sql: "SELECT format('payment %s is %s: taken %s times (%s), given back %s times (%s), over %s', p.id, p.state, coalesce(c.transfers, 0), c.amount, coalesce(b.transfers, 0), b.amount, p.amount)
+        holds: "a payment is taken once over its amount if it was captured; what went back, once for each refund that is done, is what it says, and no more than it took",
+        sql: "SELECT format('payment %s over %s is %s, %s back, %s asked for: taken %s times (%s), given back %s times (%s), by %s refunds (%s)', p.id, p.amount, p.state, p.refunded, p.refunding, coalesce(c.transfers, 0), c.amount, coalesce(b.transfers, 0), b.amount, coalesce(r.refunds, 0), r.amount)
                 FROM payment p
                 LEFT JOIN taken c ON c.payment_id = p.id AND c.kind = 'charge'
                 LEFT JOIN taken b ON b.payment_id = p.id AND b.kind = 'refund'
+                LEFT JOIN (SELECT payment_id, sum(refunds) AS refunds, sum(amount) AS amount FROM refund GROUP BY payment_id) r ON r.payment_id = p.id
                WHERE coalesce(c.transfers, 0) <> CASE WHEN p.state IN ('captured', 'refunded') THEN 1 ELSE 0 END
-                  OR coalesce(b.transfers, 0) <> CASE WHEN p.state = 'refunded' THEN 1 ELSE 0 END
-                  OR c.amount <> p.amount OR b.amount <> p.amount
+                  OR (p.state = 'refunded') <> (p.refunded = p.amount) OR p.refunded NOT BETWEEN 0 AND p.amount OR p.refunding <> 0
+                  OR coalesce(b.transfers, 0) <> coalesce(r.refunds, 0)
+                  OR c.amount <> p.amount OR coalesce(b.amount, 0) <> p.refunded OR coalesce(r.amount, 0) <> p.refunded
                LIMIT $1",
     },
     Invariant {
         name: "card-processor-agrees",
-        holds: "the processor has charged exactly what payments say: no charge without a captured or refunded payment",
-        sql: "SELECT format('charge %s over %s (refunded: %s), payment %s is %s', c.key, c.amount, r.key IS NOT NULL, p.id, p.state)
+        holds: "the processor has charged, and paid back, exactly what payments say: no charge without a captured or refunded payment",
+        sql: "SELECT format('charge %s over %s (%s paid back), payment %s is %s (%s back)', c.key, c.amount, coalesce(r.amount, 0), p.id, p.state, p.refunded)
                 FROM (SELECT * FROM processed WHERE kind = 'charge' AND outcome = 'approved') c
                 FULL JOIN (SELECT * FROM payment WHERE method = 'card' AND state <> 'declined') p ON p.charge_key::text = c.key
-                LEFT JOIN processed r ON r.kind = 'refund' AND r.outcome = 'approved' AND r.charge_key = c.key
-               WHERE c.key IS NULL OR p.id IS NULL OR c.amount <> p.amount
-                  OR CASE p.state WHEN 'captured' THEN r.key IS NOT NULL WHEN 'refunded' THEN r.key IS NULL ELSE true END
+                LEFT JOIN (SELECT charge_key, sum(amount) AS amount FROM processed WHERE kind = 'refund' AND outcome = 'approved' GROUP BY charge_key) r ON r.charge_key = c.key
+               WHERE c.key IS NULL OR p.id IS NULL OR c.amount <> p.amount OR coalesce(r.amount, 0) <> p.refunded
+                  OR p.state NOT IN ('captured', 'refunded') OR (p.state = 'refunded') <> (coalesce(r.amount, 0) = p.amount)
                LIMIT $1",
     },
     Invariant {

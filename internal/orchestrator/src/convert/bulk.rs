@@ -8,6 +8,7 @@ use palinode_rpc::Violations;
 use palinode_saga::Verb;
 use palinode_values::UserId;
 use prost::Message;
+use sha2::{Digest, Sha256};
 
 use super::By;
 use super::verb::{by, version};
@@ -29,6 +30,16 @@ pub(crate) struct WantedBulk {
     pub(crate) run: bool,
     /// Whether sagas that have moved on since are acted on too.
     pub(crate) moved_too: bool,
+    /// What a repeat is known by.
+    pub(crate) key: Option<Key>,
+}
+
+/// The idempotency key of a request, and what it stands for.
+#[derive(Debug, Clone)]
+pub(crate) struct Key {
+    pub(crate) key: String,
+    /// SHA-256 of the request.
+    pub(crate) fingerprint: Vec<u8>,
 }
 
 const RATE_DEFAULT: i32 = 50;
@@ -41,7 +52,12 @@ pub(crate) fn wanted_bulk(
     registry: &Registry,
     request: CreateBulkRequest,
     principal: &UserId,
+    key: Option<String>,
 ) -> Result<WantedBulk, Violations> {
+    let key = key.map(|key| Key {
+        key,
+        fingerprint: Sha256::digest(request.encode_to_vec()).to_vec(),
+    });
     let mut wrong = Violations::new();
     let by = by(&request.reason, principal, &mut wrong);
     let rate = match request.rate {
@@ -64,6 +80,7 @@ pub(crate) fn wanted_bulk(
             rate,
             run: request.run,
             moved_too: request.moved_too,
+            key,
         }),
         _ => Err(wrong),
     }

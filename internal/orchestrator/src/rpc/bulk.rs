@@ -17,10 +17,11 @@ impl Sagas {
         &self,
         request: CreateBulkRequest,
         principal: &UserId,
+        key: Option<String>,
     ) -> Result<Bulk, BulkError> {
         // a newer release may have brought the plan that is named
         self.engine.registry.refresh(&self.engine.db).await?;
-        let wanted = convert::wanted_bulk(&self.engine.registry, request, principal)?;
+        let wanted = convert::wanted_bulk(&self.engine.registry, request, principal, key)?;
         let row = bulk::prepare(&self.engine, &wanted, SAGAS_MAX).await?;
         Ok(convert::bulk(&row, &[]))
     }
@@ -37,7 +38,7 @@ impl Sagas {
 
     pub(super) async fn bulk(&self, bulk_id: &str) -> Result<Bulk, BulkError> {
         let id = id("bulk_id", bulk_id)?;
-        let row = store::get(&self.engine.db, id).await?;
+        let row = store::get(self.engine.db.pool(), id).await?;
         let row = row.ok_or(BulkError::NotFound(id))?;
         let left = store::left(&self.engine.db, id).await?;
         Ok(convert::bulk(&row, &left))

@@ -49,6 +49,8 @@ pub(crate) enum BulkError {
     TooManySagas(u32),
     #[error("{0} bulks wait or run already; stop some, or wait for their end")]
     TooManyBulks(i64),
+    #[error("the idempotency key was used for another request")]
+    KeyReused,
     #[error("the request is not valid")]
     Invalid(#[from] Violations),
     #[error("the bulk cannot be read or written")]
@@ -63,6 +65,7 @@ impl AsDbError for BulkError {
             | Self::Ended(_)
             | Self::TooManySagas(_)
             | Self::TooManyBulks(_)
+            | Self::KeyReused
             | Self::Invalid(_) => None,
         }
     }
@@ -74,6 +77,7 @@ impl Coded for BulkError {
             Self::NotFound(_) => ErrorCode::NotFound,
             Self::Ended(_) | Self::TooManySagas(_) => ErrorCode::Refused,
             Self::TooManyBulks(_) => ErrorCode::Limited,
+            Self::KeyReused => ErrorCode::Conflict,
             Self::Invalid(_) => ErrorCode::Invalid,
             Self::Database(error) => error.code(),
         }
@@ -85,16 +89,19 @@ impl Coded for BulkError {
             Self::Ended(_) => "BULK_ENDED",
             Self::TooManySagas(_) => "TOO_MANY_SAGAS",
             Self::TooManyBulks(_) => "TOO_MANY_BULKS",
+            Self::KeyReused => "IDEMPOTENCY_KEY_REUSED",
             Self::Invalid(_) => "INVALID_REQUEST",
             Self::Database(error) => error.reason(),
         }
     }
 }
 
-/// Freezes the sagas that are wanted and counts what would become of them, in one transaction.
+/// Freezes the sagas that are wanted and counts what would become of them, in one transaction. With the same
+/// key, a repeat freezes nothing, and is answered with the same bulk as it is then.
 ///
 /// # Errors
-/// `TooManySagas` above `sagas_max`; `TooManyBulks`. Nothing is left of it then.
+/// `TooManySagas` above `sagas_max`; `TooManyBulks`; `KeyReused`: the key came with another request. Nothing
+/// is left of it then.
 pub(crate) async fn prepare(
     engine: &Engine,
     wanted: &WantedBulk,
@@ -108,6 +115,9 @@ pub(crate) async fn prepare(
         .run_tx("bulk.prepare", |mut tx| {
             let deed = deed.as_ref();
             async move {
+                if let Some(before) = before(&mut tx, wanted).await? {
+                    return Ok((tx, before));
+                }
                 if store::count_open(&mut tx).await? >= OPEN_MAX {
                     return Err(BulkError::TooManyBulks(OPEN_MAX));
                 }
@@ -128,6 +138,18 @@ pub(crate) async fn prepare(
     prepared
 }
 
+/// The bulk that came of the same request before.
+async fn before(tx: &mut Tx, wanted: &WantedBulk) -> Result<Option<BulkRow>, BulkError> {
+    let Some(key) = &wanted.key else {
+        return Ok(None);
+    };
+    match store::of_key(tx, &wanted.by.principal, key).await? {
+        Some((before, true)) => Ok(Some(before)),
+        Some((_, false)) => Err(BulkError::KeyReused),
+        None => Ok(None),
+    }
+}
+
 /// Runs a bulk that waits, or goes on with one that was stopped.
 pub(crate) async fn run(engine: &Engine, id: BulkId) -> Result<BulkRow, BulkError> {
     store::run(&engine.db, id).await?;
@@ -142,7 +164,7 @@ pub(crate) async fn stop(engine: &Engine, id: BulkId) -> Result<BulkRow, BulkErr
 }
 
 async fn not_ended(engine: &Engine, id: BulkId) -> Result<BulkRow, BulkError> {
-    let row = store::get(&engine.db, id).await?;
+    let row = store::get(engine.db.pool(), id).await?;
     let row = row.ok_or(BulkError::NotFound(id))?;
     if row.state == "done" {
         return Err(BulkError::Ended(id));
@@ -249,7 +271,11 @@ pub(crate) async fn work(engine: Engine, stop: CancellationToken) {
         };
         if idle >= FORGET_TICKS {
             idle = IDLE_TICKS;
-            if let Err(error) = store::forget(&engine.db).await {
+            let forgotten = async {
+                store::forget(&engine.db).await?;
+                store::forget_keys(&engine.db).await
+            };
+            if let Err(error) = forgotten.await {
                 tracing::warn!(error = ?error, "old bulks cannot be forgotten");
             }
         }

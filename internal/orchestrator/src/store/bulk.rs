@@ -4,9 +4,10 @@ use palinode_db::{Db, Error, Tx};
 use palinode_saga::State;
 use palinode_values::{BulkId, SagaId, Timestamp};
 use serde::{Deserialize, Serialize};
+use sqlx::PgExecutor;
 use uuid::Uuid;
 
-use crate::convert::{By, WantedBulk};
+use crate::convert::{By, Key, WantedBulk};
 use crate::runner::deed::StoredDeed;
 
 /// Which sagas: those that meet all of it, and have not ended.
@@ -125,21 +126,59 @@ pub(crate) async fn insert(tx: &mut Tx, id: BulkId, wanted: &WantedBulk) -> Resu
     let by = &wanted.by;
     let deed = serde_json::to_vec(&wanted.deed);
     let deed = deed.map_err(|e| Error::inconsistent("bulk", "verb", id, e))?;
-    sqlx::query!(
+    let key = wanted.key.as_ref();
+    let inserted = sqlx::query!(
         "INSERT INTO bulk (id, verb, filter, reason, principal, rate, moved_too, state, size,
-                           preview)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, 'prepared', 0, '[]')",
+                           preview, key, fingerprint)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, 'prepared', 0, '[]', $8, $9)
+         ON CONFLICT (principal, key) WHERE key IS NOT NULL DO NOTHING",
         id.0,
         deed,
         wanted.asked,
         by.reason,
         by.principal,
         wanted.rate,
-        wanted.moved_too
+        wanted.moved_too,
+        key.map(|key| key.key.as_str()),
+        key.map(|key| key.fingerprint.as_slice()),
     )
     .execute(tx.conn())
     .await?;
-    Ok(())
+    // who waited here for another one with the key was sent back by the database, to look again
+    match inserted.rows_affected() {
+        1 => Ok(()),
+        _ => Err(Error::inconsistent("bulk", "key", id, "is there already")),
+    }
+}
+
+/// The bulk that a principal's key stands for, and whether it came of the same request.
+pub(crate) async fn of_key(
+    tx: &mut Tx,
+    principal: &str,
+    key: &Key,
+) -> Result<Option<(BulkRow, bool)>, Error> {
+    let found = sqlx::query!(
+        r#"SELECT id, fingerprint = $3 AS "is_same!" FROM bulk WHERE principal = $1 AND key = $2"#,
+        principal,
+        key.key,
+        key.fingerprint,
+    )
+    .fetch_optional(tx.conn())
+    .await?;
+    let Some(found) = found else { return Ok(None) };
+    let row = get(tx.conn(), BulkId(found.id)).await?;
+    Ok(row.map(|row| (row, found.is_same)))
+}
+
+/// Forgets keys that nobody sends again.
+pub(crate) async fn forget_keys(db: &Db) -> Result<u64, Error> {
+    let forgotten = sqlx::query!(
+        "UPDATE bulk SET key = NULL, fingerprint = NULL
+          WHERE key IS NOT NULL AND created_at < now() - interval '7 d'"
+    )
+    .execute(db.pool())
+    .await?;
+    Ok(forgotten.rows_affected())
 }
 
 /// Freezes the sagas that the filter finds, oldest first, each with its version; returns how many.
@@ -341,8 +380,8 @@ pub(crate) async fn forget(db: &Db) -> Result<bool, Error> {
     Ok(forgotten.rows_affected() > 0)
 }
 
-/// One bulk.
-pub(crate) async fn get(db: &Db, id: BulkId) -> Result<Option<BulkRow>, Error> {
+/// One bulk: on a connection of the pool, or as a transaction sees it.
+pub(crate) async fn get(on: impl PgExecutor<'_>, id: BulkId) -> Result<Option<BulkRow>, Error> {
     let row = sqlx::query_as!(
         Row,
         "SELECT id, verb, filter, reason, principal, rate, moved_too, state, size, preview, done,
@@ -350,7 +389,7 @@ pub(crate) async fn get(db: &Db, id: BulkId) -> Result<Option<BulkRow>, Error> {
            FROM bulk WHERE id = $1",
         id.0
     )
-    .fetch_optional(db.pool())
+    .fetch_optional(on)
     .await?;
     row.map(BulkRow::try_from).transpose()
 }

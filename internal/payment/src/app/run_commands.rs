@@ -2,16 +2,20 @@ use std::collections::BTreeSet;
 
 use chrono::TimeDelta;
 use palinode_db::{Error, Tx};
+use palinode_messaging::SagaHeaders;
 use palinode_participant::{Decided, Outcome, Task};
 use palinode_saga::Direction;
 use palinode_saga::guard::Pending;
-use palinode_values::{Clock, PaymentId, Timestamp};
+use palinode_values::{Clock, PaymentId, RefundId, Timestamp};
 use uuid::Uuid;
 
 use crate::convert;
-use crate::domain::{Book, Command, Decision, Method, Payment, Reason, Request, Source, State};
+use crate::domain::{
+    Asked, Back, Book, Command, Decision, Method, Payment, Reason, Request, Requester, Source,
+    State,
+};
 use crate::store::batch::{Change, Work};
-use crate::store::intents::{Intent, Kind};
+use crate::store::intents::{Call, For, Intent};
 use crate::store::{batch, intents};
 
 /// When an answer of the card processor is expected at the latest.
@@ -37,7 +41,9 @@ pub(crate) fn expected(task: &Task<'_, Command>, now: Timestamp) -> Option<Outco
             how: Pending::Called,
         }),
         // of a card it takes longer: that stands with the payment
-        Request::Refund(..) => (task.direction == Direction::Backward).then_some(Outcome::Undone),
+        Request::Refund(..) | Request::RefundPart(..) => {
+            (task.direction == Direction::Backward).then_some(Outcome::Undone)
+        }
     }
 }
 
@@ -69,6 +75,8 @@ pub(crate) async fn run_commands(
         inserted: book.inserted(),
         changes: changed.into_iter().map(change).collect(),
         transfers: book.transfers(),
+        refunds: book.refunds(),
+        ended: &[],
     };
     batch::write(&mut tx, clock, &work).await?;
     intents::insert(&mut tx, &intents).await?;
@@ -92,7 +100,11 @@ fn request(task: &Task<'_, Command>) -> Request {
         Command::Refund {
             order_id,
             payment_id,
-        } => Request::Refund(*order_id, *payment_id),
+        } => Request::Refund(
+            *order_id,
+            *payment_id,
+            asked(RefundId(task.new_id), task.saga),
+        ),
         Command::Charge {
             order_id,
             user_id,
@@ -112,17 +124,28 @@ fn request(task: &Task<'_, Command>) -> Request {
                 },
             },
             state: State::Pending,
+            back: Back::default(),
         }),
     }
 }
 
+/// What a saga wants back: all that is left.
+pub(super) fn asked(id: RefundId, saga: &SagaHeaders) -> Asked {
+    Asked {
+        id,
+        amount: None,
+        reason: format!("{} of {}", saga.step, saga.plan),
+        requested_by: Requester::Saga(saga.saga_id),
+    }
+}
+
 /// Locks what the requests are about: payments by order, then wallets by user.
-async fn open_book(tx: &mut Tx, requests: &[Request]) -> Result<Book, Error> {
+pub(super) async fn open_book(tx: &mut Tx, requests: &[Request]) -> Result<Book, Error> {
     let orders: BTreeSet<Uuid> = requests
         .iter()
         .map(|request| match request {
             Request::Charge(payment) => payment.order_id.0,
-            Request::Refund(order, _) => order.0,
+            Request::Refund(order, ..) | Request::RefundPart(order, _) => order.0,
         })
         .collect();
     let users: BTreeSet<&str> = requests
@@ -131,7 +154,7 @@ async fn open_book(tx: &mut Tx, requests: &[Request]) -> Result<Book, Error> {
             Request::Charge(payment) if payment.source == Source::Wallet => {
                 Some(payment.user_id.as_str())
             }
-            Request::Charge(_) | Request::Refund(..) => None,
+            Request::Charge(_) | Request::Refund(..) | Request::RefundPart(..) => None,
         })
         .collect();
     let orders: Vec<Uuid> = orders.into_iter().collect();
@@ -141,22 +164,27 @@ async fn open_book(tx: &mut Tx, requests: &[Request]) -> Result<Book, Error> {
 }
 
 fn intent(task: &Task<'_, Command>, decision: &Decision) -> Option<Intent> {
-    let (payment, kind) = match decision {
-        Decision::AskCharge(payment) => (payment, Kind::Charge),
-        Decision::AskRefund(payment) => (payment, Kind::Refund),
+    let (payment, call) = match decision {
+        Decision::AskCharge(payment) => (payment, Call::Charge),
+        Decision::AskRefund(payment, refund) => (payment, Call::of(refund)),
         Decision::Captured(_)
         | Decision::Declined(..)
-        | Decision::Refunded(_)
+        | Decision::Refunded(..)
+        | Decision::AlreadyBack
         | Decision::Refused(_)
-        | Decision::NothingToRefund(_) => return None,
+        | Decision::NothingToRefund(_)
+        | Decision::UnderWay(_)
+        | Decision::RefundRefused(..) => return None,
     };
     Some(Intent {
+        key: task.step_key(),
         payment_id: payment.id,
-        kind,
-        direction: task.direction,
-        step_key: task.step_key(),
-        saga_id: task.saga.saga_id,
-        step: task.saga.step.clone(),
+        call,
+        of: For::Step {
+            saga_id: task.saga.saga_id,
+            step: task.saga.step.clone(),
+            direction: task.direction,
+        },
     })
 }
 
@@ -175,14 +203,15 @@ fn decided(decision: Decision, direction: Direction, now: Timestamp) -> Decided 
             },
             events: vec![convert::declined(&payment, reason)],
         },
-        Decision::AskCharge(_) | Decision::AskRefund(_) => Decided::quietly(Outcome::Pending {
+        Decision::AskCharge(_) | Decision::AskRefund(..) => Decided::quietly(Outcome::Pending {
             until: now + CARD_ANSWER,
             how: Pending::Called,
         }),
-        Decision::Refunded(payment) => Decided {
+        Decision::Refunded(payment, refund) => Decided {
             outcome: convert::given_back(direction),
-            events: vec![convert::refunded(&payment)],
+            events: vec![convert::refunded(&payment, refund.id, refund.amount)],
         },
+        Decision::AlreadyBack => Decided::quietly(convert::given_back(direction)),
         Decision::Refused(reason) => Decided::quietly(Outcome::Failed {
             reason: reason.as_str().to_owned(),
             detail: "the order has a payment of another saga".to_owned(),
@@ -192,6 +221,10 @@ fn decided(decision: Decision, direction: Direction, now: Timestamp) -> Decided 
             Reason::NotCaptured,
             detail,
         )),
+        Decision::UnderWay(detail) => Decided::quietly(Outcome::Transient { detail }),
+        Decision::RefundRefused(reason, detail) => {
+            Decided::quietly(convert::not_given_back(direction, reason, detail))
+        }
     }
 }
 
@@ -210,6 +243,7 @@ fn words(payment: &Payment, reason: Reason) -> String {
         | Reason::AlreadyCharged
         | Reason::RefundDeclined
         | Reason::NotCaptured
+        | Reason::RefundExceedsCharge
         | Reason::KeyReused
         | Reason::PaymentNotFound => format!("the payment of {amount} was declined"),
     }

@@ -1,16 +1,21 @@
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use palinode_db::{Db, Error, Tx};
+use palinode_messaging::Record;
+use palinode_outbox::{Held, append};
 use palinode_participant::{Outcome, Settled, Settlement, settle, step_key};
 use palinode_saga::Direction;
-use palinode_values::Clock;
+use palinode_values::{Clock, PaymentId, RefundId};
+use uuid::Uuid;
 
+use crate::app::run_commands::asked;
+use crate::app::{SERVICE, unsayable};
 use crate::clients::Answer;
 use crate::convert;
-use crate::domain::{Event, Payment, Reason, State, Transfer};
+use crate::domain::{Event, Payment, Reason, Refund, RefundState, State, Transfer};
 use crate::store::batch::{self, Change};
-use crate::store::intents;
-use crate::store::intents::{Due, Intent, Kind};
+use crate::store::intents::{Call, Due, For, Intent};
+use crate::store::{intents, refunds};
 
 /// A call that was answered.
 #[derive(Debug)]
@@ -37,100 +42,151 @@ pub(crate) async fn settle_cards(
 
 async fn settle_in(tx: Tx, clock: &Clock, answered: &[Answered]) -> Result<Tx, Error> {
     // guard rows first, then business rows: the order in which a batch of commands locks
-    let settlements: Vec<Settlement> = answered.iter().map(settlement).collect();
-    let (mut tx, settled) = settle(tx, "payment", clock, &settlements).await?;
+    let settlements: Vec<Settlement> = answered.iter().filter_map(settlement).collect();
+    let (mut tx, settled) = settle(tx, SERVICE, clock, &settlements).await?;
+    let mut settled = settled.into_iter();
     let asked: Vec<&Intent> = answered.iter().map(|a| &a.due.intent).collect();
-    let mut open: HashMap<_, _> = intents::lock(&mut tx, &asked)
-        .await?
-        .into_iter()
-        .map(|(kind, payment)| ((payment.id, kind), payment))
-        .collect();
-
-    let mut work = Work::default();
-    for (answered, settled) in answered.iter().zip(settled) {
-        let intent = &answered.due.intent;
-        if let Some(payment) = open.remove(&(intent.payment_id, intent.kind)) {
-            work.add(payment, answered, settled)?;
-        }
+    let mut work = Work::new(clock, intents::lock(&mut tx, &asked).await?);
+    for answered in answered {
+        let settled = match answered.due.intent.of {
+            For::Step { .. } => settled.next(),
+            For::Caller(_) => None,
+        };
+        work.add(answered, settled)?;
     }
+    let transfers = &work.transfers;
     let written = batch::Work {
         changes: work
             .changes
-            .iter()
+            .values()
             .map(|(payment, expected, reference)| Change {
                 payment,
                 expected,
                 reference: *reference,
             })
             .collect(),
-        transfers: &work.transfers,
+        transfers,
+        refunds: &work.refunds,
+        ended: &work.ended,
         ..batch::Work::default()
     };
     batch::write(&mut tx, clock, &written).await?;
+    refunds::forget(&mut tx, &work.asked_again).await?;
     intents::delete(&mut tx, &work.finished).await?;
     intents::insert(&mut tx, &work.undo).await?;
+    let held = Held::by_lock(&tx, work.records.iter().map(|record| record.key.clone()));
+    append(&mut tx, &held, &work.records, SERVICE)
+        .await
+        .map_err(unsayable)?;
     Ok(tx)
 }
 
 /// What is to be written.
-#[derive(Default)]
 struct Work<'a> {
+    clock: &'a Clock,
+    /// Payments whose intents are open, by the intent's key.
+    open: HashMap<Uuid, PaymentId>,
+    /// As it stands.
+    stored: HashMap<PaymentId, Payment>,
     /// As it is to be, as it stands, and the processor's reference of the charge.
-    changes: Vec<(Payment, State, Option<&'a str>)>,
+    changes: BTreeMap<PaymentId, (Payment, State, Option<&'a str>)>,
     transfers: Vec<Transfer>,
     finished: Vec<&'a Intent>,
     undo: Vec<Intent>,
+    /// New ones, of those undos.
+    refunds: Vec<Refund>,
+    ended: Vec<(PaymentId, RefundId, RefundState)>,
+    /// Refunds of sagas that were declined.
+    asked_again: Vec<(PaymentId, RefundId)>,
+    /// Events that go with no settlement.
+    records: Vec<Record>,
 }
 
 impl<'a> Work<'a> {
-    fn add(
-        &mut self,
-        mut payment: Payment,
-        answered: &'a Answered,
-        settled: Settled,
-    ) -> Result<(), Error> {
+    fn new(clock: &'a Clock, locked: Vec<(Uuid, Payment)>) -> Self {
+        Self {
+            clock,
+            open: locked.iter().map(|(key, p)| (*key, p.id)).collect(),
+            stored: locked.into_iter().map(|(_, p)| (p.id, p)).collect(),
+            changes: BTreeMap::new(),
+            transfers: Vec::new(),
+            finished: Vec::new(),
+            undo: Vec::new(),
+            refunds: Vec::new(),
+            ended: Vec::new(),
+            asked_again: Vec::new(),
+            records: Vec::new(),
+        }
+    }
+
+    /// Takes over an answer, and what became of the step that waited for it, if one did.
+    fn add(&mut self, answered: &'a Answered, settled: Option<Settled>) -> Result<(), Error> {
         let intent = &answered.due.intent;
-        let expected = payment.state.clone();
-        let mut reference = None;
-        match (intent.kind, &answered.answer) {
-            (Kind::Charge, Answer::Approved { reference: charge }) => {
-                apply(&mut payment, Event::Taken)?;
-                self.transfers.push(Transfer::charge(&payment));
-                reference = Some(charge.as_str());
+        let Some(id) = self.open.remove(&intent.key) else {
+            return Ok(());
+        };
+        // of two refunds of one payment, the second sees the first
+        if let Some(stored) = self.stored.remove(&id) {
+            let expected = stored.state.clone();
+            self.changes.insert(id, (stored, expected, None));
+        }
+        let Some((payment, _, reference)) = self.changes.get_mut(&id) else {
+            return Ok(());
+        };
+        match (intent.call, &answered.answer) {
+            (Call::Charge, Answer::Approved { reference: charge }) => {
+                apply(payment, Event::Taken)?;
+                self.transfers.push(Transfer::charge(payment));
+                *reference = Some(charge.as_str());
             }
-            (Kind::Charge, Answer::Declined { .. }) => {
-                apply(&mut payment, Event::Refused(Reason::CardDeclined))?;
+            (Call::Charge, Answer::Declined { .. }) => {
+                apply(payment, Event::Refused(Reason::CardDeclined))?;
             }
-            (Kind::Refund, Answer::Approved { .. }) => {
-                apply(&mut payment, Event::PaidBack)?;
-                self.transfers.push(Transfer::refund(&payment));
+            (Call::Refund { id, amount }, Answer::Approved { .. }) => {
+                apply(payment, Event::PaidBack(amount.minor))?;
+                self.transfers.push(Transfer::refund(payment, id, amount));
+                self.ended.push((payment.id, id, RefundState::Done));
+                if let For::Caller(trace) = &intent.of {
+                    let about = (id, amount);
+                    let event = convert::refunded_for_a_caller(payment, about, self.clock, trace);
+                    self.records.push(event);
+                }
             }
-            (Kind::Refund, Answer::Declined { .. }) => {
-                apply(&mut payment, Event::RefundRefused)?;
+            (Call::Refund { id, amount }, Answer::Declined { .. }) => {
+                apply(payment, Event::RefundRefused(amount.minor))?;
+                match intent.of {
+                    For::Caller(_) => self.ended.push((payment.id, id, RefundState::Declined)),
+                    For::Step { .. } => self.asked_again.push((payment.id, id)),
+                }
             }
         }
         match settled {
-            Settled::Replied => {}
-            Settled::UndoWanted { saga } => {
-                apply(&mut payment, Event::RefundAsked)?;
+            None | Some(Settled::Replied) => {}
+            Some(Settled::UndoWanted { saga }) => {
+                let left = payment.left();
+                apply(payment, Event::RefundAsked(left.minor))?;
+                let refund = asked(RefundId::new(self.clock), &saga);
+                let refund = refund.over(payment.id, left, RefundState::Pending);
                 self.undo.push(Intent {
+                    key: step_key(saga.saga_id, &saga.step, Direction::Backward),
                     payment_id: payment.id,
-                    kind: Kind::Refund,
-                    direction: Direction::Backward,
-                    step_key: step_key(saga.saga_id, &saga.step, Direction::Backward),
-                    saga_id: saga.saga_id,
-                    step: saga.step,
+                    call: Call::of(&refund),
+                    of: For::Step {
+                        saga_id: saga.saga_id,
+                        step: saga.step,
+                        direction: Direction::Backward,
+                    },
                 });
+                self.refunds.push(refund);
             }
-            Settled::AlreadySettled => tracing::error!(
-                saga = %intent.saga_id,
+            Some(Settled::AlreadySettled) => tracing::error!(
+                key = %intent.key,
                 payment = %payment.id,
-                kind = intent.kind.as_str(),
+                kind = intent.call.as_str(),
                 answer = ?answered.answer,
                 "the card processor answered, but the step does not wait for it any more"
             ),
         }
-        self.changes.push((payment, expected, reference));
         self.finished.push(intent);
         Ok(())
     }
@@ -142,42 +198,48 @@ fn apply(payment: &mut Payment, event: Event) -> Result<(), Error> {
         .map_err(|illegal| Error::inconsistent("payment", "state", payment.id, illegal))
 }
 
-fn settlement(answered: &Answered) -> Settlement {
+/// What the answer says to a step; `None`: no step waits for it.
+fn settlement(answered: &Answered) -> Option<Settlement> {
     let Due {
         intent, payment, ..
     } = &answered.due;
-    let (outcome, events) = match (intent.kind, &answered.answer) {
-        (Kind::Charge, Answer::Approved { .. }) => (
+    let For::Step {
+        saga_id,
+        step,
+        direction,
+    } = &intent.of
+    else {
+        return None;
+    };
+    let (outcome, events) = match (intent.call, &answered.answer) {
+        (Call::Charge, Answer::Approved { .. }) => (
             Outcome::Done {
                 output: Some(convert::charge_output(payment)),
             },
             vec![convert::charged(payment)],
         ),
-        (Kind::Charge, Answer::Declined { code }) => (
+        (Call::Charge, Answer::Declined { code }) => (
             Outcome::Failed {
                 reason: Reason::CardDeclined.as_str().to_owned(),
                 detail: format!("the card processor declined {}: {code}", payment.amount),
             },
             vec![convert::declined(payment, Reason::CardDeclined)],
         ),
-        (Kind::Refund, Answer::Approved { .. }) => (
-            convert::given_back(intent.direction),
-            vec![convert::refunded(payment)],
+        (Call::Refund { id, amount }, Answer::Approved { .. }) => (
+            convert::given_back(*direction),
+            vec![convert::refunded(payment, id, amount)],
         ),
-        (Kind::Refund, Answer::Declined { code }) => {
-            let detail = format!(
-                "the card processor will not pay {} back: {code}",
-                payment.amount
-            );
-            let outcome = convert::not_given_back(intent.direction, Reason::RefundDeclined, detail);
+        (Call::Refund { amount, .. }, Answer::Declined { code }) => {
+            let detail = format!("the card processor will not pay {amount} back: {code}");
+            let outcome = convert::not_given_back(*direction, Reason::RefundDeclined, detail);
             (outcome, Vec::new())
         }
     };
-    Settlement {
-        saga_id: intent.saga_id,
-        step: intent.step.clone(),
-        direction: intent.direction,
+    Some(Settlement {
+        saga_id: *saga_id,
+        step: step.clone(),
+        direction: *direction,
         outcome,
         events,
-    }
+    })
 }

@@ -1,6 +1,6 @@
 use std::fmt;
 
-use palinode_values::{Currency, Money, PaymentId, UserId};
+use palinode_values::{Currency, Money, PaymentId, RefundId, UserId};
 
 use crate::domain::{Payment, Source};
 
@@ -32,6 +32,7 @@ pub(crate) enum TransferKind {
 pub(crate) struct Transfer {
     pub(crate) kind: TransferKind,
     pub(crate) payment_id: Option<PaymentId>,
+    pub(crate) refund_id: Option<RefundId>,
     from: Account,
     to: Account,
     amount: Money,
@@ -44,6 +45,7 @@ impl Transfer {
         Self {
             kind: TransferKind::Credit,
             payment_id: None,
+            refund_id: None,
             from,
             to,
             amount,
@@ -59,35 +61,31 @@ impl Transfer {
         Self {
             kind: TransferKind::Charge,
             payment_id: Some(payment.id),
+            refund_id: None,
             from,
             to: Account::Shop,
             amount: payment.amount,
         }
     }
 
-    /// Gives it back: the charge, reversed.
-    pub(crate) fn refund(payment: &Payment) -> Self {
-        let Self {
-            payment_id,
-            from,
-            to,
-            amount,
-            ..
-        } = Self::charge(payment);
+    /// Gives `amount` of it back: the charge, or a part of it, reversed.
+    pub(crate) fn refund(payment: &Payment, refund: RefundId, amount: Money) -> Self {
+        let charge = Self::charge(payment);
         Self {
             kind: TransferKind::Refund,
-            payment_id,
-            from: to,
-            to: from,
+            payment_id: charge.payment_id,
+            refund_id: Some(refund),
+            from: charge.to,
+            to: charge.from,
             amount,
         }
     }
 
     /// The same, of a wallet that was closed meanwhile: the house keeps it.
-    pub(crate) fn refund_to_house(payment: &Payment) -> Self {
+    pub(crate) fn refund_to_house(payment: &Payment, refund: RefundId, amount: Money) -> Self {
         Self {
             to: Account::Unclaimed,
-            ..Self::refund(payment)
+            ..Self::refund(payment, refund, amount)
         }
     }
 
@@ -97,6 +95,7 @@ impl Transfer {
         Self {
             kind: TransferKind::Closure,
             payment_id: None,
+            refund_id: None,
             from,
             to,
             amount: balance,

@@ -19,14 +19,16 @@ pub(crate) enum Reason {
     RefundDeclined,
     /// There is nothing of the order that could be paid back.
     NotCaptured,
-    /// The idempotency key came with another credit before.
+    /// More than is left of the charge was to be given back.
+    RefundExceedsCharge,
+    /// The idempotency key came with another request before.
     KeyReused,
     /// No such payment.
     PaymentNotFound,
 }
 
 impl Reason {
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::InsufficientFunds,
         Self::NoWallet,
         Self::WalletClosed,
@@ -35,6 +37,7 @@ impl Reason {
         Self::AlreadyCharged,
         Self::RefundDeclined,
         Self::NotCaptured,
+        Self::RefundExceedsCharge,
         Self::KeyReused,
         Self::PaymentNotFound,
     ];
@@ -49,6 +52,7 @@ impl Reason {
             Self::AlreadyCharged => "ALREADY_CHARGED",
             Self::RefundDeclined => "REFUND_DECLINED",
             Self::NotCaptured => "NOT_CAPTURED",
+            Self::RefundExceedsCharge => "REFUND_EXCEEDS_CHARGE",
             Self::KeyReused => "IDEMPOTENCY_KEY_REUSED",
             Self::PaymentNotFound => "PAYMENT_NOT_FOUND",
         }
@@ -66,7 +70,8 @@ impl Reason {
             | Self::CurrencyMismatch
             | Self::AlreadyCharged
             | Self::RefundDeclined
-            | Self::NotCaptured => ErrorCode::Refused,
+            | Self::NotCaptured
+            | Self::RefundExceedsCharge => ErrorCode::Refused,
             Self::NoWallet | Self::PaymentNotFound => ErrorCode::NotFound,
             Self::KeyReused => ErrorCode::Conflict,
         }

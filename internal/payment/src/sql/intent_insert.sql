@@ -1,2 +1,3 @@
-INSERT INTO card_intent (payment_id, kind, direction, step_key, saga_id, step)
-SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::uuid[], $5::uuid[], $6::text[])
+INSERT INTO card_intent (call_key, payment_id, kind, refund_id, refund_minor, direction, saga_id, step, traceparent)
+SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::uuid[], $5::bigint[], $6::text[], $7::uuid[],
+                     $8::text[], $9::text[])

@@ -1,8 +1,8 @@
 -- The intents of calls that were answered, and their payments, as a batch of commands locks payments.
-SELECT i.kind, p.id, p.order_id, p.saga_id, p.user_id, p.amount_minor, p.currency, p.state, p.reason,
-       p.card_token, p.charge_key, p.created_at
-  FROM unnest($1::uuid[], $2::text[]) AS n(payment_id, kind)
-  JOIN card_intent i ON i.payment_id = n.payment_id AND i.kind = n.kind
+SELECT i.call_key, p.id, p.order_id, p.saga_id, p.user_id, p.amount_minor, p.currency, p.state, p.reason,
+       p.card_token, p.charge_key, p.refunded_minor, p.refunding_minor, p.created_at
+  FROM unnest($1::uuid[]) AS n(call_key)
+  JOIN card_intent i ON i.call_key = n.call_key
   JOIN payment p ON p.id = i.payment_id
- ORDER BY p.order_id, i.kind
+ ORDER BY p.order_id, i.call_key
    FOR UPDATE OF i, p

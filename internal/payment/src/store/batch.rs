@@ -1,11 +1,11 @@
 //! The two statements of a batch: one that locks, one that writes.
 
 use palinode_db::{Error, Tx};
-use palinode_values::{Clock, LedgerEntryId, UserId};
+use palinode_values::{Clock, LedgerEntryId, PaymentId, RefundId, UserId};
 use uuid::Uuid;
 
 use super::{payments, wallets};
-use crate::domain::{Payment, Source, State, Transfer, Wallet};
+use crate::domain::{Payment, Refund, RefundState, Source, State, Transfer, Wallet};
 
 /// What a batch comes to.
 #[derive(Debug, Default)]
@@ -17,6 +17,10 @@ pub(crate) struct Work<'a> {
     pub(crate) changes: Vec<Change<'a>>,
     /// In the order of arrival; each is two entries of the ledger.
     pub(crate) transfers: &'a [Transfer],
+    /// New refunds.
+    pub(crate) refunds: &'a [Refund],
+    /// Refunds that the card processor has answered, and how they stand now.
+    pub(crate) ended: &'a [(PaymentId, RefundId, RefundState)],
 }
 
 /// A change of state, won only if the payment is still in the state that it is expected to have.
@@ -42,6 +46,8 @@ struct Row {
     reason: Option<String>,
     card_token: Option<String>,
     charge_key: Option<Uuid>,
+    refunded_minor: Option<i64>,
+    refunding_minor: Option<i64>,
     created_at: Option<palinode_values::Timestamp>,
     is_closed: Option<bool>,
 }
@@ -71,6 +77,8 @@ pub(crate) async fn lock(
                     reason: row.reason,
                     card_token: row.card_token,
                     charge_key: row.charge_key,
+                    refunded_minor: row.refunded_minor.unwrap_or_default(),
+                    refunding_minor: row.refunding_minor.unwrap_or_default(),
                     created_at: row.created_at.unwrap_or_default(),
                 };
                 stored.push(payment.read()?);
@@ -92,8 +100,8 @@ pub(crate) async fn lock(
 /// Writes what a batch comes to.
 ///
 /// # Errors
-/// `Inconsistent`: a wallet is gone or would fall below zero, or a payment is in another state than
-/// expected; nothing may be committed. `Constraint` `payment_one_an_order`: another transaction was
+/// `Inconsistent`: a wallet is gone or would fall below zero, or a payment or a refund is in another state
+/// than expected; nothing may be committed. `Constraint` `payment_one_an_order`: another transaction was
 /// first with the order; run again.
 pub(crate) async fn write(tx: &mut Tx, clock: &Clock, work: &Work<'_>) -> Result<(), Error> {
     let Work {
@@ -101,7 +109,10 @@ pub(crate) async fn write(tx: &mut Tx, clock: &Clock, work: &Work<'_>) -> Result
         inserted,
         changes,
         transfers,
+        refunds,
+        ended,
     } = work;
+    // whatever becomes of a refund changes its payment
     if deltas.is_empty() && inserted.is_empty() && changes.is_empty() && transfers.is_empty() {
         return Ok(());
     }
@@ -114,11 +125,23 @@ pub(crate) async fn write(tx: &mut Tx, clock: &Clock, work: &Work<'_>) -> Result
     let reasons: Vec<Option<&str>> = inserted.iter().map(|p| reason(&p.state)).collect();
     let tokens: Vec<Option<&str>> = inserted.iter().map(|p| card(p).map(|(t, _)| t)).collect();
     let keys: Vec<Option<Uuid>> = inserted.iter().map(|p| card(p).map(|(_, k)| k)).collect();
+    let made_backs: Vec<i64> = inserted.iter().map(|p| p.back.done).collect();
+    let made_askeds: Vec<i64> = inserted.iter().map(|p| p.back.asked).collect();
     let moved: Vec<Uuid> = changes.iter().map(|c| c.payment.id.0).collect();
     let expected: Vec<&str> = changes.iter().map(|c| c.expected.as_str()).collect();
     let states: Vec<&str> = changes.iter().map(|c| c.payment.state.as_str()).collect();
     let whys: Vec<Option<&str>> = changes.iter().map(|c| reason(&c.payment.state)).collect();
     let references: Vec<Option<&str>> = changes.iter().map(|c| c.reference).collect();
+    let backs: Vec<i64> = changes.iter().map(|c| c.payment.back.done).collect();
+    let askeds: Vec<i64> = changes.iter().map(|c| c.payment.back.asked).collect();
+    let refund = |of: fn(&Refund) -> Uuid| -> Vec<Uuid> { refunds.iter().map(of).collect() };
+    let refund_amounts: Vec<i64> = refunds.iter().map(|r| r.amount.minor).collect();
+    let refund_reasons: Vec<&str> = refunds.iter().map(|r| r.reason.as_str()).collect();
+    let refund_states: Vec<&str> = refunds.iter().map(|r| r.state.as_str()).collect();
+    let requesters: Vec<String> = refunds.iter().map(|r| r.requested_by.to_string()).collect();
+    let ended_of: Vec<Uuid> = ended.iter().map(|(payment, ..)| payment.0).collect();
+    let ended_ids: Vec<Uuid> = ended.iter().map(|(_, refund, _)| refund.0).collect();
+    let ended_states: Vec<&str> = ended.iter().map(|(.., state)| state.as_str()).collect();
     let written = sqlx::query_file!(
         "src/sql/write.sql",
         &users as &[&str],
@@ -146,6 +169,20 @@ pub(crate) async fn write(tx: &mut Tx, clock: &Clock, work: &Work<'_>) -> Result
         &entries.accounts,
         &entries.amounts,
         &entries.currencies as &[&str],
+        &backs,
+        &askeds,
+        &entries.refunds as &[Option<Uuid>],
+        &refund(|r| r.id.0),
+        &refund(|r| r.payment_id.0),
+        &refund_amounts,
+        &refund_reasons as &[&str],
+        &refund_states as &[&str],
+        &requesters,
+        &ended_of,
+        &ended_ids,
+        &ended_states as &[&str],
+        &made_backs,
+        &made_askeds,
     )
     .fetch_one(tx.conn())
     .await?;
@@ -157,6 +194,10 @@ pub(crate) async fn write(tx: &mut Tx, clock: &Clock, work: &Work<'_>) -> Result
         let why = "not the expected one";
         return Err(Error::inconsistent("payment", "state", "batch", why));
     }
+    if usize::try_from(written.ended) != Ok(ended.len()) {
+        let why = "not the expected one";
+        return Err(Error::inconsistent("refund", "state", "batch", why));
+    }
     Ok(())
 }
 
@@ -167,6 +208,7 @@ struct Entries<'a> {
     transfers: Vec<Uuid>,
     kinds: Vec<&'a str>,
     payments: Vec<Option<Uuid>>,
+    refunds: Vec<Option<Uuid>>,
     accounts: Vec<String>,
     amounts: Vec<i64>,
     currencies: Vec<&'a str>,
@@ -182,6 +224,7 @@ impl<'a> Entries<'a> {
                 entries.transfers.push(id);
                 entries.kinds.push(transfer.kind.as_str());
                 entries.payments.push(transfer.payment_id.map(|id| id.0));
+                entries.refunds.push(transfer.refund_id.map(|id| id.0));
                 entries.accounts.push(account.to_string());
                 entries.amounts.push(amount.minor);
                 entries.currencies.push(transfer.currency().as_str());

@@ -2,30 +2,44 @@ use std::time::Duration;
 
 use palinode_db::{Db, Error, Tx};
 use palinode_saga::Direction;
-use palinode_values::{PaymentId, SagaId};
+use palinode_telemetry::TraceContext;
+use palinode_values::{Money, PaymentId, RefundId, SagaId};
 use uuid::Uuid;
 
 use super::payments::Row;
-use crate::domain::Payment;
+use crate::domain::{Payment, Refund};
 
 /// What the card processor is asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) enum Kind {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Call {
+    /// All that the payment is about.
     Charge,
-    Refund,
+    /// So much of it back.
+    Refund { id: RefundId, amount: Money },
+}
+
+/// Whom the answer matters to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum For {
+    /// A saga, whose step it settles.
+    Step {
+        saga_id: SagaId,
+        step: String,
+        /// Which way the answer settles the step.
+        direction: Direction,
+    },
+    /// Whoever asked by a call of his own, in this trace: he looks at the refund.
+    Caller(TraceContext),
 }
 
 /// A call that is owed to the card processor.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) struct Intent {
-    pub(crate) payment_id: PaymentId,
-    pub(crate) kind: Kind,
-    /// Which way the answer settles the step.
-    pub(crate) direction: Direction,
     /// Idempotency key at the processor.
-    pub(crate) step_key: Uuid,
-    pub(crate) saga_id: SagaId,
-    pub(crate) step: String,
+    pub(crate) key: Uuid,
+    pub(crate) payment_id: PaymentId,
+    pub(crate) call: Call,
+    pub(crate) of: For,
 }
 
 /// An intent that is due, under a lease.
@@ -39,19 +53,25 @@ pub(crate) struct Due {
     pub(crate) is_old: bool,
 }
 
-impl Kind {
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Charge => "charge",
-            Self::Refund => "refund",
+impl Call {
+    pub(crate) fn of(refund: &Refund) -> Self {
+        Self::Refund {
+            id: refund.id,
+            amount: refund.amount,
         }
     }
 
-    fn read(text: &str, id: Uuid) -> Result<Self, Error> {
-        match text {
-            "charge" => Ok(Self::Charge),
-            "refund" => Ok(Self::Refund),
-            _ => Err(Error::inconsistent("card_intent", "kind", id, "unknown")),
+    pub(crate) fn as_str(&self) -> &'static str {
+        match self {
+            Self::Charge => "charge",
+            Self::Refund { .. } => "refund",
+        }
+    }
+
+    fn refund(&self) -> Option<(RefundId, Money)> {
+        match self {
+            Self::Charge => None,
+            Self::Refund { id, amount } => Some((*id, *amount)),
         }
     }
 }
@@ -62,19 +82,37 @@ pub(crate) async fn insert(tx: &mut Tx, intents: &[Intent]) -> Result<(), Error>
         return Ok(());
     }
     let payments: Vec<Uuid> = intents.iter().map(|i| i.payment_id.0).collect();
-    let kinds: Vec<&str> = intents.iter().map(|i| i.kind.as_str()).collect();
-    let directions: Vec<&str> = intents.iter().map(|i| i.direction.as_str()).collect();
-    let keys: Vec<Uuid> = intents.iter().map(|i| i.step_key).collect();
-    let sagas: Vec<Uuid> = intents.iter().map(|i| i.saga_id.0).collect();
-    let steps: Vec<&str> = intents.iter().map(|i| i.step.as_str()).collect();
+    let kinds: Vec<&str> = intents.iter().map(|i| i.call.as_str()).collect();
+    let refunds = || intents.iter().map(|i| i.call.refund());
+    let refund_ids: Vec<Option<Uuid>> = refunds().map(|r| r.map(|(id, _)| id.0)).collect();
+    let amounts: Vec<Option<i64>> = refunds().map(|r| r.map(|(_, a)| a.minor)).collect();
+    let (mut directions, mut sagas, mut steps, mut traces) =
+        <(Vec<_>, Vec<_>, Vec<_>, Vec<_>)>::default();
+    for intent in intents {
+        let (step, trace) = match &intent.of {
+            For::Step {
+                saga_id,
+                step,
+                direction,
+            } => (Some((saga_id.0, step.as_str(), direction.as_str())), None),
+            For::Caller(trace) => (None, Some(trace.traceparent())),
+        };
+        directions.push(step.map(|(.., direction)| direction));
+        sagas.push(step.map(|(saga, ..)| saga));
+        steps.push(step.map(|(_, step, _)| step));
+        traces.push(trace);
+    }
     sqlx::query_file!(
         "src/sql/intent_insert.sql",
+        &keys(intents),
         &payments,
         &kinds as &[&str],
-        &directions as &[&str],
-        &keys,
-        &sagas,
-        &steps as &[&str],
+        &refund_ids as &[Option<Uuid>],
+        &amounts as &[Option<i64>],
+        &directions as &[Option<&str>],
+        &sagas as &[Option<Uuid>],
+        &steps as &[Option<&str>],
+        &traces as &[Option<String>],
     )
     .execute(tx.conn())
     .await?;
@@ -101,15 +139,16 @@ pub(crate) async fn take_due(
     .await?;
     rows.into_iter()
         .map(|row| {
-            let intent = Intent {
-                payment_id: PaymentId(row.id),
-                kind: Kind::read(&row.kind, row.id)?,
-                direction: row.direction.parse().map_err(|error| {
-                    Error::inconsistent("card_intent", "direction", row.id, error)
-                })?,
-                step_key: row.step_key,
-                saga_id: SagaId(row.intent_saga_id),
-                step: row.step,
+            let bad = |column, why: &dyn ToString| {
+                Error::inconsistent("card_intent", column, row.call_key, why.to_string())
+            };
+            let of = match (row.intent_saga_id, row.step, row.direction) {
+                (Some(saga), Some(step), Some(direction)) => For::Step {
+                    saga_id: SagaId(saga),
+                    step,
+                    direction: direction.parse().map_err(|why| bad("direction", &why))?,
+                },
+                _ => For::Caller(trace(row.traceparent.as_deref())),
             };
             let payment = Row {
                 id: row.id,
@@ -122,11 +161,27 @@ pub(crate) async fn take_due(
                 reason: row.reason,
                 card_token: row.card_token,
                 charge_key: row.charge_key,
+                refunded_minor: row.refunded_minor,
+                refunding_minor: row.refunding_minor,
                 created_at: row.created_at,
             };
+            let payment = payment.read()?;
+            let call = match (row.kind.as_str(), row.refund_id, row.refund_minor) {
+                ("charge", None, None) => Call::Charge,
+                ("refund", Some(id), Some(minor)) => Call::Refund {
+                    id: RefundId(id),
+                    amount: Money::new(minor, payment.amount.currency),
+                },
+                _ => return Err(bad("kind", &"does not fit the refund")),
+            };
             Ok(Due {
-                intent,
-                payment: payment.read()?,
+                intent: Intent {
+                    key: row.call_key,
+                    payment_id: payment.id,
+                    call,
+                    of,
+                },
+                payment,
                 attempts: u32::try_from(row.attempts).unwrap_or_default(),
                 is_old: row.is_old,
             })
@@ -137,10 +192,8 @@ pub(crate) async fn take_due(
 /// Makes an intent due after `delay`. One that was settled meanwhile stays settled.
 pub(crate) async fn postpone(db: &Db, intent: &Intent, delay: Duration) -> Result<(), Error> {
     sqlx::query!(
-        "UPDATE card_intent SET next_try_at = now() + make_interval(secs => $3)
-          WHERE payment_id = $1 AND kind = $2",
-        intent.payment_id.0,
-        intent.kind.as_str(),
+        "UPDATE card_intent SET next_try_at = now() + make_interval(secs => $2) WHERE call_key = $1",
+        intent.key,
         delay.as_secs_f64(),
     )
     .execute(db.pool())
@@ -148,15 +201,14 @@ pub(crate) async fn postpone(db: &Db, intent: &Intent, delay: Duration) -> Resul
     Ok(())
 }
 
-/// Locks intents and their payments, and reads these. What another taker has settled is left out.
-pub(crate) async fn lock(tx: &mut Tx, intents: &[&Intent]) -> Result<Vec<(Kind, Payment)>, Error> {
-    let (payments, kinds) = keys(intents);
-    let rows = sqlx::query_file!("src/sql/intent_lock.sql", &payments, &kinds as &[&str])
+/// Locks intents and their payments, and reads these, each by the intent's key. What another taker has
+/// settled is left out.
+pub(crate) async fn lock(tx: &mut Tx, intents: &[&Intent]) -> Result<Vec<(Uuid, Payment)>, Error> {
+    let rows = sqlx::query_file!("src/sql/intent_lock.sql", &keys(intents.iter().copied()))
         .fetch_all(tx.conn())
         .await?;
     rows.into_iter()
         .map(|row| {
-            let kind = Kind::read(&row.kind, row.id)?;
             let payment = Row {
                 id: row.id,
                 order_id: row.order_id,
@@ -168,9 +220,11 @@ pub(crate) async fn lock(tx: &mut Tx, intents: &[&Intent]) -> Result<Vec<(Kind, 
                 reason: row.reason,
                 card_token: row.card_token,
                 charge_key: row.charge_key,
+                refunded_minor: row.refunded_minor,
+                refunding_minor: row.refunding_minor,
                 created_at: row.created_at,
             };
-            Ok((kind, payment.read()?))
+            Ok((row.call_key, payment.read()?))
         })
         .collect()
 }
@@ -180,16 +234,17 @@ pub(crate) async fn delete(tx: &mut Tx, intents: &[&Intent]) -> Result<(), Error
     if intents.is_empty() {
         return Ok(());
     }
-    let (payments, kinds) = keys(intents);
-    sqlx::query_file!("src/sql/intent_delete.sql", &payments, &kinds as &[&str])
+    sqlx::query_file!("src/sql/intent_delete.sql", &keys(intents.iter().copied()))
         .execute(tx.conn())
         .await?;
     Ok(())
 }
 
-fn keys(intents: &[&Intent]) -> (Vec<Uuid>, Vec<&'static str>) {
-    intents
-        .iter()
-        .map(|i| (i.payment_id.0, i.kind.as_str()))
-        .unzip()
+fn trace(traceparent: Option<&str>) -> TraceContext {
+    let trace = traceparent.and_then(|text| text.parse().ok());
+    trace.unwrap_or_else(TraceContext::root)
+}
+
+fn keys<'a>(intents: impl IntoIterator<Item = &'a Intent>) -> Vec<Uuid> {
+    intents.into_iter().map(|intent| intent.key).collect()
 }

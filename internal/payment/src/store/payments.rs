@@ -1,8 +1,8 @@
-use palinode_db::{Db, Error};
+use palinode_db::{Db, Error, Tx};
 use palinode_values::{Money, OrderId, PaymentId, SagaId, Timestamp};
 use uuid::Uuid;
 
-use crate::domain::{Payment, Reason, Source, State};
+use crate::domain::{Back, Payment, Reason, Source, State};
 
 /// A row of `payment`, as every statement here selects it.
 pub(super) struct Row {
@@ -16,6 +16,8 @@ pub(super) struct Row {
     pub(super) reason: Option<String>,
     pub(super) card_token: Option<String>,
     pub(super) charge_key: Option<Uuid>,
+    pub(super) refunded_minor: i64,
+    pub(super) refunding_minor: i64,
     pub(super) created_at: Timestamp,
 }
 
@@ -46,8 +48,20 @@ impl Row {
             amount: Money::new(self.amount_minor, currency),
             source,
             state,
+            back: Back {
+                done: self.refunded_minor,
+                asked: self.refunding_minor,
+            },
         })
     }
+}
+
+/// The order that a payment is of.
+pub(crate) async fn order_of(tx: &mut Tx, id: PaymentId) -> Result<Option<OrderId>, Error> {
+    let order = sqlx::query_scalar!("SELECT order_id FROM payment WHERE id = $1", id.0)
+        .fetch_optional(tx.conn())
+        .await?;
+    Ok(order.map(OrderId))
 }
 
 /// A payment and when it was asked for, on a connection of the pool.
@@ -55,7 +69,7 @@ pub(crate) async fn find(db: &Db, id: PaymentId) -> Result<Option<(Payment, Time
     let row = sqlx::query_as!(
         Row,
         "SELECT id, order_id, saga_id, user_id, amount_minor, currency, state, reason, card_token,
-                charge_key, created_at
+                charge_key, refunded_minor, refunding_minor, created_at
            FROM payment WHERE id = $1",
         id.0,
     )

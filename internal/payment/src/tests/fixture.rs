@@ -18,7 +18,7 @@ use palinode_saga::Direction;
 use palinode_telemetry::{TraceContext, Tracer};
 use palinode_testkit::database::{TestDatabase, test_database};
 use palinode_testkit::eventually;
-use palinode_values::{Clock, EventId, OrderId, PaymentId, SagaId, UserId};
+use palinode_values::{Clock, Currency, EventId, Money, OrderId, PaymentId, SagaId, UserId};
 use prost::{Message, Name};
 use tokio::net::TcpSocket;
 use tokio::sync::Notify;
@@ -26,10 +26,12 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use crate::app::Desk;
 use crate::calls::{CardCalls, Parts};
 use crate::clients::Processor;
 use crate::config;
 use crate::consumers::{CommandBatches, Commands, Users};
+use crate::rpc::Handlers;
 
 const STEP: &str = "charge-payment";
 pub(super) const RETURN_STEP: &str = "return-payment";
@@ -176,6 +178,16 @@ impl Fixture {
 
     pub(super) async fn assert_books_are_right(&self) {
         assert_eq!(crate::audit(&self.db).await.unwrap(), Vec::<String>::new());
+    }
+
+    /// What answers requests; it rings for the calls.
+    pub(super) fn handlers(&self) -> Handlers {
+        Handlers::new(Desk {
+            db: self.db.clone(),
+            clock: Clock::system(),
+            bell: Arc::clone(&self.bell),
+            doorbell: Doorbell::new(),
+        })
     }
 
     /// The loop that calls the processor.
@@ -461,10 +473,11 @@ impl CardProcessor {
     }
 
     /// Pays a charge back, as a call whose answer nobody heard.
-    pub(super) async fn refund(&self, key: Uuid, charge_key: Uuid) {
+    pub(super) async fn refund(&self, key: Uuid, charge_key: Uuid, minor: i64) {
         let channel = channel(&self.address.to_string().parse().unwrap());
         let processor = Processor::new(channel, LIMIT);
-        processor.refund(key, charge_key).await.unwrap();
+        let amount = Money::new(minor, Currency::EUR);
+        processor.refund(key, charge_key, amount).await.unwrap();
     }
 
     /// What holders of cards do at their banks.

@@ -4,14 +4,14 @@ use palinode_auth::{Caller, Role};
 use palinode_pb::payment::v1 as pb;
 use palinode_pb::payment::v1::payment_service_server::PaymentService;
 use palinode_rpc::{Failure, call_of};
-use palinode_values::{Clock, ErrorCode, UserId};
+use palinode_values::{ErrorCode, UserId};
 use tonic::{Request, Status};
 
 use super::fixture::{Fixture, Order, eur};
 use crate::rpc::Handlers;
 
 fn handlers(fixture: &Fixture) -> Handlers {
-    Handlers::new(fixture.db.clone(), Clock::system())
+    fixture.handlers()
 }
 
 fn credit(user: &str, minor: i64, key: Option<&str>) -> Request<pb::CreditWalletRequest> {

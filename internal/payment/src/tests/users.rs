@@ -5,7 +5,7 @@ use palinode_pb::identity::v1 as identity;
 use palinode_pb::payment::v1 as pb;
 use palinode_pb::payment::v1::payment_service_server::PaymentService;
 use palinode_rpc::Failure;
-use palinode_values::{Clock, ErrorCode};
+use palinode_values::ErrorCode;
 use prost::{Message, Name};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -13,7 +13,6 @@ use tonic::Request;
 
 use super::cards::Running;
 use super::fixture::{CardProcessor, Fixture, Order, batches, eur, quick, users};
-use crate::rpc::Handlers;
 use crate::store::wallets;
 
 fn event<M: Message + Name>(event: &M) -> Received {
@@ -34,7 +33,7 @@ fn registered(user: &str) -> Received {
     event(&identity::UserRegistered { user_id })
 }
 
-fn deleted(user: &str) -> Received {
+pub(super) fn deleted(user: &str) -> Received {
     let user_id = user.to_owned();
     event(&identity::UserDeleted { user_id })
 }
@@ -106,7 +105,7 @@ async fn a_deleted_user_stays_without_a_wallet_in_whatever_order_it_is_heard() {
 #[tokio::test]
 async fn a_closed_wallet_is_neither_charged_nor_credited() {
     let mut fixture = Fixture::with_wallets(&[("alice", 700)]).await;
-    let handlers = Handlers::new(fixture.db.clone(), Clock::system());
+    let handlers = fixture.handlers();
     let credit = async |key: &str| {
         let mut request = Request::new(pb::CreditWalletRequest {
             user_id: "alice".to_owned(),

@@ -253,23 +253,39 @@ async fn the_audit_sees_what_is_wrong() {
         .execute(fixture.db.pool())
         .await
         .unwrap();
-    sqlx::query!("UPDATE payment SET state = 'refunded' WHERE amount_minor = 100")
-        .execute(fixture.db.pool())
-        .await
-        .unwrap();
+    sqlx::query!(
+        "UPDATE payment SET state = 'refunded', refunded_minor = 100 WHERE amount_minor = 100"
+    )
+    .execute(fixture.db.pool())
+    .await
+    .unwrap();
     let faults = crate::audit(&fixture.db).await.unwrap();
     assert!(faults[0].ends_with("sums to 1"), "{faults:?}");
     assert_eq!(faults[1], "wallet of alice: 701, its entries sum to 700");
     assert!(
         faults
             .iter()
-            .any(|f| f.ends_with("is refunded with 1 charges, 0 refunds")),
+            .any(|f| f.contains("is refunded with 1 charges; 100 went back, by the ledger 0,")),
         "{faults:?}"
     );
     assert!(
         faults
             .iter()
-            .any(|f| f.ends_with("is captured with 0 charges, 0 refunds")),
+            .any(|f| f.contains("is captured with 0 charges; 0 went back")),
+        "{faults:?}"
+    );
+    sqlx::query!(
+        "INSERT INTO refund (id, payment_id, amount_minor, reason, state, requested_by)
+         SELECT id, id, 5, 'why', 'done', 'carol' FROM payment WHERE amount_minor = 200"
+    )
+    .execute(fixture.db.pool())
+    .await
+    .unwrap();
+    let faults = crate::audit(&fixture.db).await.unwrap();
+    assert!(
+        faults
+            .iter()
+            .any(|f| f.ends_with("is done with 0 transfers")),
         "{faults:?}"
     );
 }

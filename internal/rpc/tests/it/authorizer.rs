@@ -1,3 +1,4 @@
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -6,7 +7,7 @@ use palinode_auth::{Grant, Role, Signer};
 use palinode_pb::inventory::v1::inventory_service_client::InventoryServiceClient;
 use palinode_pb::inventory::v1::inventory_service_server::InventoryServiceServer;
 use palinode_pb::inventory::v1::{AdjustStockRequest, ListStockRequest};
-use palinode_rpc::{Authorizer, Channel, Credentials, Door, Failure, Server, channel};
+use palinode_rpc::{Authorizer, Buckets, Channel, Credentials, Door, Failure, Server, channel};
 use palinode_telemetry::Tracer;
 use palinode_values::{Clock, ErrorCode};
 use tokio::net::TcpListener;
@@ -14,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
+use tonic_types::StatusExt as _;
 
 use crate::requests::Counting;
 
@@ -26,14 +28,18 @@ struct Authorized {
     served: Arc<AtomicUsize>,
 }
 
-#[expect(clippy::disallowed_methods, reason = "the server of a test")]
 async fn start() -> Authorized {
+    start_with(|server| server).await
+}
+
+#[expect(clippy::disallowed_methods, reason = "the server of a test")]
+async fn start_with(set: impl FnOnce(Server) -> Server) -> Authorized {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let served = Arc::default();
     let authorizer = Authorizer::new(Clock::system()).unwrap();
     let door = Door::Authorized(authorizer.clone());
-    let server = Server::new(Tracer::disabled(), Clock::system(), door)
+    let server = set(Server::new(Tracer::disabled(), Clock::system(), door))
         .add_service(InventoryServiceServer::new(Counting(Arc::clone(&served))));
     tokio::spawn(server.serve(listener, CancellationToken::new()));
     let channel = channel(&address.parse().unwrap());
@@ -179,4 +185,50 @@ async fn a_token_of_a_key_that_is_new_waits_for_it() {
         .await
         .unwrap();
     assert_eq!(to.served.load(Ordering::Relaxed), 3);
+}
+
+#[tokio::test]
+async fn who_calls_too_often_is_told_when_to_come_again_and_nobody_else_is() {
+    let buckets = Buckets::new(NonZeroU32::MIN);
+    let mut started = start_with(|server| server.rate(buckets)).await;
+    let signer = signer();
+    started
+        .authorizer
+        .set_keys(&Signer::publish([&signer]))
+        .unwrap();
+    let carol = shown(&signer, Role::Admin);
+    let limited = async |calls: usize, started: &mut Authorized, shown: &Credentials| {
+        let mut limited = Vec::new();
+        for _ in 0..calls {
+            let call = started.client.adjust_stock(shown.sign(adjustment()));
+            if let Err(status) = call.await {
+                let wait = status.get_error_details().retry_info().cloned();
+                assert!(wait.unwrap().retry_delay.unwrap() <= Duration::from_secs(1));
+                limited.push(reason(&status));
+            }
+        }
+        limited
+    };
+    // a bucket holds two calls, and gets one more each second
+    let refused = limited(12, &mut started, &carol).await;
+    assert!((1..=10).contains(&refused.len()), "{refused:?}");
+    let refused_count = refused.len();
+    for told in refused {
+        assert_eq!(told, (ErrorCode::Limited, "RATE_LIMITED".to_owned()));
+    }
+    assert_eq!(started.served.load(Ordering::Relaxed), 12 - refused_count);
+    // a call without a token is another caller's: by his address
+    let mut limited_here = 0;
+    for _ in 0..12 {
+        let listed = started.client.list_stock(ListStockRequest::default()).await;
+        limited_here += usize::from(listed.is_err_and(|e| e.code() == Code::ResourceExhausted));
+    }
+    assert!((1..=10).contains(&limited_here), "{limited_here}");
+    // probes are not counted
+    for _ in 0..12 {
+        let health = HealthClient::new(started.channel.clone())
+            .check(HealthCheckRequest::default())
+            .await;
+        health.unwrap();
+    }
 }

@@ -37,7 +37,27 @@ impl World {
             run: false,
             moved_too: false,
         };
-        convert::wanted_bulk(&self.engine.registry, request, &ada()).unwrap()
+        convert::wanted_bulk(&self.engine.registry, request, &ada(), None).unwrap()
+    }
+
+    /// As a caller asks for it, with an idempotency key.
+    async fn wanted(
+        &self,
+        prefix: &str,
+        run: bool,
+        (by, key): (&str, &str),
+    ) -> Result<BulkRow, BulkError> {
+        let request = CreateBulkRequest {
+            filter: Some(of_key(prefix)),
+            verb: Some(PAUSE),
+            reason: "the carrier is down".to_owned(),
+            rate: 1_000,
+            run,
+            moved_too: false,
+        };
+        let (by, key) = (by.parse().unwrap(), Some(key.to_owned()));
+        let wanted = convert::wanted_bulk(&self.engine.registry, request, &by, key).unwrap();
+        bulk::prepare(&self.engine, &wanted, SAGAS_MAX).await
     }
 
     pub(super) async fn prepared(&self, filter: SagaFilter, verb: Verb) -> BulkRow {
@@ -48,7 +68,10 @@ impl World {
     }
 
     async fn bulk(&self, id: BulkId) -> BulkRow {
-        bulks::get(&self.engine.db, id).await.unwrap().unwrap()
+        bulks::get(self.engine.db.pool(), id)
+            .await
+            .unwrap()
+            .unwrap()
     }
 
     /// Runs the bulk to its end, as an orchestrator does.
@@ -347,8 +370,8 @@ async fn what_is_wrong_with_a_bulk_is_told_by_field() {
     let fields = |request: CreateBulkRequest| -> Vec<String> {
         // the rules of the proto come first, and refuse alone
         let broken = request.validate().map_err(Violations::from);
-        let wrong =
-            broken.and_then(|()| convert::wanted_bulk(&world.engine.registry, request, &ada()));
+        let wrong = broken
+            .and_then(|()| convert::wanted_bulk(&world.engine.registry, request, &ada(), None));
         let wrong = wrong.unwrap_err();
         let told = wrong.list().iter();
         told.map(|v| format!("{}: {}", v.field, v.description))
@@ -388,4 +411,53 @@ async fn what_is_wrong_with_a_bulk_is_told_by_field() {
     let migrate = Verb::Migrate(pb::Migrate { to_version: 2 });
     insta::assert_snapshot!(fields(request(filter, migrate)).join("\n"));
     insta::assert_snapshot!(fields(request(of_plan(), migrate)).join("\n"));
+}
+
+#[tokio::test]
+async fn a_key_prepares_one_bulk_and_a_repeat_shows_it_as_it_is() {
+    let mut world = World::new().await;
+    world.started_all(4).await;
+    let ask = || world.wanted("o-", false, ("ada", "k1"));
+    let racers = tokio::join!(ask(), ask(), ask(), ask());
+    let ids: BTreeSet<BulkId> = [racers.0, racers.1, racers.2, racers.3]
+        .map(|row| row.unwrap().id)
+        .into();
+    let id = *ids.first().unwrap();
+    assert_eq!(ids.len(), 1);
+    let count = sqlx::query_scalar!(r#"SELECT count(*) AS "count!" FROM bulk_item"#);
+    assert_eq!(count.fetch_one(world.engine.db.pool()).await.unwrap(), 4);
+
+    world.run_to_end(id).await;
+    let again = world.wanted("o-", false, ("ada", "k1")).await.unwrap();
+    assert_eq!(
+        (again.id, again.state.as_str(), again.done),
+        (id, "done", 4)
+    );
+    for (prefix, run) in [("o-1", false), ("o-", true)] {
+        let other = world.wanted(prefix, run, ("ada", "k1")).await.unwrap_err();
+        assert_eq!(other.reason(), "IDEMPOTENCY_KEY_REUSED");
+    }
+    // keys are everybody's own
+    let of_bob = world.wanted("o-", false, ("bob", "k1")).await.unwrap();
+    assert_ne!(of_bob.id, id);
+}
+
+#[tokio::test]
+async fn the_key_of_a_bulk_is_forgotten_when_it_is_old_or_the_bulk_is() {
+    let mut world = World::new().await;
+    world.started_all(1).await;
+    let db = world.engine.db.clone();
+    let first = world.wanted("o-", true, ("ada", "k1")).await.unwrap();
+    world.ended(first.id).await;
+    let waiting = world.wanted("o-", false, ("ada", "k2")).await.unwrap();
+    assert_eq!(bulks::forget_keys(&db).await.unwrap(), 0);
+    let aged = sqlx::query!("UPDATE bulk SET created_at = now() - interval '8 days'");
+    aged.execute(db.pool()).await.unwrap();
+    assert!(bulks::forget(&db).await.unwrap());
+    assert_eq!(bulks::forget_keys(&db).await.unwrap(), 1);
+    assert!(bulks::get(db.pool(), waiting.id).await.unwrap().is_none());
+    for (key, before) in [("k1", first.id), ("k2", waiting.id)] {
+        let other = world.wanted("o-", false, ("ada", key)).await.unwrap();
+        assert_ne!(other.id, before);
+    }
 }

@@ -1,10 +1,11 @@
 use std::collections::BTreeMap;
 
-use palinode_values::{Clock, Currency, PaymentId, SagaId};
+use palinode_values::{Clock, Currency, PaymentId, RefundId, SagaId};
 use proptest::prelude::*;
 use uuid::Uuid;
 
 use super::*;
+use crate::domain::Requester;
 use crate::domain::ledger::Account;
 
 fn eur(minor: i64) -> Money {
@@ -28,7 +29,35 @@ fn charge(number: u128, name: &str, minor: i64, source: Source) -> Request {
         amount: eur(minor),
         source,
         state: State::Pending,
+        back: Back::default(),
     })
+}
+
+fn asked(amount: Option<Money>) -> Asked {
+    Asked {
+        id: RefundId::new(&Clock::system()),
+        amount,
+        reason: "it broke".to_owned(),
+        requested_by: Requester::User(user("carol")),
+    }
+}
+
+/// What a saga wants: all that is left.
+fn back(number: u128) -> Request {
+    Request::Refund(order(number), None, asked(None))
+}
+
+/// What staff wants.
+fn part(number: u128, minor: i64) -> Request {
+    Request::RefundPart(order(number), asked(Some(eur(minor))))
+}
+
+fn taken(number: u128, name: &str, minor: i64, source: Source) -> Payment {
+    let Request::Charge(mut payment) = charge(number, name, minor, source) else {
+        unreachable!()
+    };
+    payment.apply(Event::Taken).unwrap();
+    payment
 }
 
 fn card() -> Source {
@@ -43,9 +72,12 @@ fn name_of(decision: &Decision) -> &'static str {
         Decision::Captured(_) => "captured",
         Decision::Declined(_, reason) | Decision::Refused(reason) => reason.as_str(),
         Decision::AskCharge(_) => "ask charge",
-        Decision::Refunded(_) => "refunded",
-        Decision::AskRefund(_) => "ask refund",
+        Decision::Refunded(..) => "refunded",
+        Decision::AskRefund(..) => "ask refund",
+        Decision::AlreadyBack => "already back",
         Decision::NothingToRefund(_) => "nothing to refund",
+        Decision::UnderWay(_) => "under way",
+        Decision::RefundRefused(reason, _) => reason.as_str(),
     }
 }
 
@@ -60,14 +92,14 @@ fn requests_are_decided_in_arrival_order_against_the_running_balance() {
         charge(1, "alice", 700, Source::Wallet),
         charge(2, "alice", 400, Source::Wallet), // 300 are left
         charge(3, "alice", 300, Source::Wallet),
-        Request::Refund(order(1), None),
+        back(1),
         charge(4, "alice", 700, Source::Wallet), // of what came back
         charge(4, "alice", 1, Source::Wallet),
         charge(5, "bob", 1, Source::Wallet),
         charge(6, "bob", 1, card()),
-        Request::Refund(order(2), None), // it was declined
-        Request::Refund(order(6), None), // it is not captured yet
-        Request::Refund(order(7), None),
+        back(2), // it was declined
+        back(6), // it is not captured yet
+        back(7),
     ]);
     let names: Vec<_> = decisions.iter().map(name_of).collect();
     assert_eq!(
@@ -96,18 +128,12 @@ fn requests_are_decided_in_arrival_order_against_the_running_balance() {
 
 #[test]
 fn a_card_is_asked_for_the_refund_of_a_captured_payment() {
-    let Request::Charge(mut payment) = charge(1, "alice", 5, card()) else {
-        unreachable!()
-    };
-    payment.apply(Event::Taken).unwrap();
+    let payment = taken(1, "alice", 5, card());
     let mut book = Book::new(Vec::new(), vec![payment]);
-    let decisions = book.decide(&[
-        Request::Refund(order(1), None),
-        Request::Refund(order(1), None),
-    ]);
+    let decisions = book.decide(&[back(1), back(1)]);
     assert_eq!(
         decisions.iter().map(name_of).collect::<Vec<_>>(),
-        ["ask refund", "nothing to refund"]
+        ["ask refund", "under way"]
     );
     let changed = book.changed();
     assert_eq!(changed.len(), 1);
@@ -116,6 +142,65 @@ fn a_card_is_asked_for_the_refund_of_a_captured_payment() {
         (&State::Refunding, &State::Captured)
     );
     assert!(book.transfers().is_empty()); // the money has not moved
+}
+
+#[test]
+fn parts_go_back_up_to_the_charge_and_a_saga_gets_the_rest() {
+    let stored = vec![
+        taken(1, "alice", 300, Source::Wallet),
+        taken(2, "alice", 300, card()),
+        taken(3, "alice", 300, Source::Wallet),
+    ];
+    let mut book = Book::new(vec![(user("alice"), open(0))], stored);
+    let dollars = Some(Money::new(1, "USD".parse().unwrap()));
+    let decisions = book.decide(&[
+        part(1, 100),
+        part(1, 201),
+        Request::RefundPart(order(1), asked(dollars)),
+        part(1, 50),
+        back(1),
+        back(1),
+        part(1, 1),
+        Request::RefundPart(order(1), asked(None)),
+        part(2, 100),
+        part(2, 100), // both are asked for at once
+        part(2, 101),
+        back(2),
+        Request::RefundPart(order(2), asked(None)),
+        part(2, 1),
+        part(3, 300),
+        back(3), // staff was first
+    ]);
+    let names: Vec<_> = decisions.iter().map(name_of).collect();
+    assert_eq!(
+        names,
+        [
+            "refunded",
+            "REFUND_EXCEEDS_CHARGE",
+            "CURRENCY_MISMATCH",
+            "refunded",
+            "refunded",
+            "already back",
+            "REFUND_EXCEEDS_CHARGE",
+            "REFUND_EXCEEDS_CHARGE",
+            "ask refund",
+            "ask refund",
+            "REFUND_EXCEEDS_CHARGE",
+            "under way",
+            "ask refund",
+            "REFUND_EXCEEDS_CHARGE",
+            "refunded",
+            "already back",
+        ]
+    );
+    let amounts: Vec<i64> = book.refunds().iter().map(|r| r.amount.minor).collect();
+    assert_eq!(amounts, [100, 50, 150, 100, 100, 100, 300]);
+    let words = format!("{:?}", decisions[1]);
+    assert!(
+        words.contains("2.00 EUR are left of the 3.00 EUR"),
+        "{words}"
+    );
+    assert_eq!(book.deltas().collect::<Vec<_>>(), [(&user("alice"), 600)]);
 }
 
 #[test]
@@ -128,13 +213,10 @@ fn an_amount_in_another_currency_is_refused() {
 
 #[test]
 fn a_closed_wallet_is_not_charged_and_its_refunds_go_to_the_house() {
-    let Request::Charge(mut paid) = charge(1, "alice", 300, Source::Wallet) else {
-        unreachable!()
-    };
-    paid.apply(Event::Taken).unwrap();
+    let paid = taken(1, "alice", 300, Source::Wallet);
     let mut book = Book::new(vec![(user("alice"), Wallet::Closed)], vec![paid]);
     let decisions = book.decide(&[
-        Request::Refund(order(1), None),
+        back(1),
         charge(2, "alice", 1, Source::Wallet), // nothing came back that could be taken
     ]);
     let names: Vec<_> = decisions.iter().map(name_of).collect();
@@ -155,16 +237,17 @@ proptest! {
     #[test]
     fn money_is_conserved_and_no_balance_falls_below_zero(
         balances in prop::collection::vec(0..2_000_i64, 3),
-        requests in prop::collection::vec((0..12_u128, 0..4_usize, 1..900_i64, any::<bool>()), 0..60),
+        requests in prop::collection::vec((0..12_u128, 0..4_usize, 1..900_i64, 0..3_u8), 0..60),
     ) {
         let names = ["alice", "bob", "carol", "nobody"];
         let opened = names.iter().zip(&balances).map(|(name, minor)| (user(name), open(*minor)));
         let mut book = Book::new(opened.collect(), Vec::new());
         let requests: Vec<_> = requests
             .into_iter()
-            .map(|(number, who, minor, is_refund)| match is_refund {
-                true => Request::Refund(order(number), None),
-                false => charge(number, names[who], minor, Source::Wallet),
+            .map(|(number, who, minor, what)| match what {
+                0 => back(number),
+                1 => part(number, minor),
+                _ => charge(number, names[who], minor, Source::Wallet),
             })
             .collect();
         let decisions = book.decide(&requests);
@@ -184,8 +267,7 @@ proptest! {
             let account = Account::Wallet(user(name));
             prop_assert_eq!(sums.get(&account).copied().unwrap_or_default(), delta);
         }
-        let captured = book.inserted().iter().filter(|p| p.state == State::Captured)
-            .map(|p| p.amount.minor).sum::<i64>();
+        let captured = book.inserted().iter().map(|p| p.left().minor).sum::<i64>();
         prop_assert_eq!(sums.get(&Account::Shop).copied().unwrap_or_default(), captured);
     }
 }
