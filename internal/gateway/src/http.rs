@@ -6,7 +6,8 @@ mod layers;
 mod rate;
 mod router;
 
-pub(crate) use errors::status_rule;
+pub(crate) use docs::packed;
+pub(crate) use errors::{problem, status_rule};
 pub(crate) use layers::{Edge, layers};
 pub(crate) use rate::Limiter;
 pub(crate) use router::router;

@@ -12,6 +12,8 @@ use palinode_transcode::{BuildError, StatusRule, Transcoder};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use crate::clients::Services;
+use crate::graphql;
 use crate::http::{self, Edge, Limiter};
 
 use tls::Certificate;
@@ -34,7 +36,14 @@ pub async fn build(context: Context) -> anyhow::Result<()> {
     let readiness = context.readiness.clone();
     let is_secure = context.config.tls_cert.is_some();
     let is_ready = readiness_of(readiness, stop.clone());
-    let router = http::router(&transcoder, is_ready, is_secure);
+    let services = Services::new(
+        context.peers(),
+        transcoder.clone(),
+        CALL_LIMIT,
+        context.clock.clone(),
+    );
+    let graphql = graphql::routes(services);
+    let router = http::router(&transcoder, graphql, is_ready, is_secure);
     let limiter = NonZeroU32::new(context.config.rate_limit)
         .map(|rate| anyhow::Ok(Limiter::new(rate, context.callers()?)))
         .transpose()?;

@@ -135,9 +135,11 @@ fn stock_lines(lines: &[Line]) -> Vec<pb::StockLine> {
     lines.iter().map(line).collect()
 }
 
-/// A page that is asked for: what stands after `after`, `size` at the most.
+/// A page that is asked for: what stands after `after`, `size` at the most; of these `among`, unless
+/// there are none.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Page {
+    pub(crate) among: Vec<Sku>,
     pub(crate) after: Option<Sku>,
     pub(crate) size: u16,
 }
@@ -155,7 +157,17 @@ pub(crate) fn page(request: &pb::ListStockRequest) -> Result<Page, Violations> {
             Some(token.map_err(wrong)?)
         }
     };
-    Ok(Page { after, size })
+    let skus = request.skus.iter().enumerate();
+    let among = skus.map(|(at, text)| {
+        let wrong =
+            |e: InvalidId| Violations::of(format!("skus[{at}]"), "INVALID_ID", e.to_string());
+        text.parse().map_err(wrong)
+    });
+    Ok(Page {
+        among: among.collect::<Result<_, _>>()?,
+        after,
+        size,
+    })
 }
 
 pub(crate) fn stock_page(page: &Page, mut stock: Vec<(Sku, Level)>) -> pb::ListStockResponse {

@@ -25,7 +25,7 @@ impl InventoryService for Rpc {
         let page = convert::page(request.get_ref())?;
         // one more than asked for tells whether there is a next page
         let limit = i64::from(page.size) + 1;
-        let stock = store::list(&self.db, page.after.as_ref(), limit)
+        let stock = store::list(&self.db, &page.among, page.after.as_ref(), limit)
             .await
             .map_err(failed)?;
         Ok(Response::new(convert::stock_page(&page, stock)))

@@ -70,4 +70,4 @@ pub use openapi::{ApiInfo, RequestHeader};
 pub use problem::{FieldError, Problem};
 pub use status::StatusRule;
 pub use template::TemplateError;
-pub use transcoder::{MatchedRoute, Transcoder};
+pub use transcoder::{MatchedRoute, Transcoder, trace_id};

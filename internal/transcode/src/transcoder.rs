@@ -87,12 +87,51 @@ impl Transcoder {
         })
     }
 
-    async fn serve(&self, request: Request<Body>) -> Response {
-        let (parts, body) = request.into_parts();
+    /// What of a request goes to a service, as metadata: for a gateway that calls the services in other
+    /// ways too.
+    #[must_use]
+    pub fn metadata(&self, parts: &Parts) -> MetadataMap {
         let options = &self.inner.options;
         let mut metadata =
             MetadataMap::from_headers(only(&parts.headers, &options.forward_headers));
-        (options.interceptor)(&mut metadata, &parts);
+        (options.interceptor)(&mut metadata, parts);
+        metadata
+    }
+
+    /// Waits for the answer of such a call until the deadline. `method` is for logs.
+    ///
+    /// # Errors
+    /// What a client of a route would be told: the service's refusal, or that it cannot be reached or is late.
+    pub async fn ask<T>(
+        &self,
+        method: &str,
+        deadline: Instant,
+        answer: impl Future<Output = Result<tonic::Response<T>, Status>>,
+    ) -> Result<tonic::Response<T>, Problem> {
+        let answered = in_time(deadline, answer).await;
+        answered.map_err(|status| failure(&self.inner.options, method, deadline, &status))
+    }
+
+    /// Reads a body of JSON for such a gateway, as a route does.
+    ///
+    /// # Errors
+    /// It is of another type, too large, late, or torn off.
+    pub async fn read_json(
+        &self,
+        headers: &HeaderMap,
+        body: Body,
+        deadline: Instant,
+    ) -> Result<bytes::Bytes, Problem> {
+        if !request::is_json(headers) {
+            return Err(unsupported_media_type());
+        }
+        read_body(&self.inner.options, headers, body, deadline).await
+    }
+
+    async fn serve(&self, request: Request<Body>) -> Response {
+        let (parts, body) = request.into_parts();
+        let options = &self.inner.options;
+        let metadata = self.metadata(&parts);
         let trace_id = trace_id(&metadata);
 
         let found = self.inner.trie.find(&parts.method, parts.uri.path());
@@ -226,44 +265,13 @@ impl Call<'_> {
     }
 
     async fn read_body(&self, headers: &HeaderMap, body: Body) -> Result<Bytes, Problem> {
-        let limit = self.options.body_limit;
-        let too_large = || {
-            let detail = format!("the body is larger than {limit} bytes");
-            Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "PAYLOAD_TOO_LARGE", detail)
-                .with_reason("REQUEST_TOO_LARGE")
-        };
-        // What is declared too large is not read at all.
-        let declared = headers
-            .get(header::CONTENT_LENGTH)
-            .and_then(|value| value.to_str().ok());
-        let declared = declared.and_then(|value| value.parse::<u64>().ok());
-        if declared.is_some_and(|bytes| usize::try_from(bytes).map_or(true, |bytes| bytes > limit))
-        {
-            return Err(too_large());
-        }
         let takes_raw = self.binding.raw_body().is_some();
         let wrong_type =
             !takes_raw && headers.contains_key(header::CONTENT_TYPE) && !request::is_json(headers);
         if wrong_type && self.binding.body != BodyRule::None {
             return Err(unsupported_media_type());
         }
-        let read = timeout_at(self.deadline, Limited::new(body, limit).collect());
-        let Ok(read) = read.await else {
-            let detail = "the body did not arrive in time";
-            return Err(Problem::new(
-                StatusCode::REQUEST_TIMEOUT,
-                "REQUEST_TIMEOUT",
-                detail,
-            ));
-        };
-        let bytes = match read {
-            Ok(collected) => collected.to_bytes(),
-            Err(error) if error.is::<LengthLimitError>() => return Err(too_large()),
-            Err(_) => {
-                let detail = "the body could not be read".to_owned();
-                return Err(self.malformed(Malformed::Whole(detail)));
-            }
-        };
+        let bytes = read_body(self.options, headers, body, self.deadline).await?;
         let needs_type = !takes_raw && !bytes.is_empty() && self.binding.body != BodyRule::None;
         if needs_type && !request::is_json(headers) {
             return Err(unsupported_media_type());
@@ -272,12 +280,7 @@ impl Call<'_> {
     }
 
     fn malformed(&self, malformed: Malformed) -> Problem {
-        let rule = (self.options.status_table)(Code::InvalidArgument);
-        let problem = match malformed {
-            Malformed::Whole(detail) => Problem::new(rule.http, rule.code, detail),
-            Malformed::Fields(errors) => Problem::of_fields(rule, errors),
-        };
-        problem.with_reason(MALFORMED)
+        self::malformed(self.options, malformed)
     }
 
     async fn ask(
@@ -288,7 +291,7 @@ impl Call<'_> {
         let limit = self.deadline.saturating_duration_since(Instant::now());
         let (mut client, request, codec) = self.call(message, metadata, limit);
         let path = self.binding.grpc_path.clone();
-        self.in_time(async move {
+        in_time(self.deadline, async move {
             client.ready().await?;
             client.unary(request, path, codec).await
         })
@@ -303,7 +306,7 @@ impl Call<'_> {
         let limit = self.options.stream_limit;
         let (mut client, request, codec) = self.call(message, metadata, limit);
         let path = self.binding.grpc_path.clone();
-        self.in_time(async move {
+        in_time(self.deadline, async move {
             client.ready().await?;
             client.server_streaming(request, path, codec).await
         })
@@ -326,16 +329,6 @@ impl Call<'_> {
         request.set_timeout(limit);
         let client = tonic::client::Grpc::new(self.backend.clone());
         (client, request, DynamicCodec)
-    }
-
-    async fn in_time<T>(
-        &self,
-        answer: impl Future<Output = Result<T, Status>>,
-    ) -> Result<T, Status> {
-        match timeout_at(self.deadline, answer).await {
-            Ok(answer) => answer,
-            Err(_) => Err(out_of_time()),
-        }
     }
 
     fn success(&self, response: tonic::Response<Bytes>) -> Result<Response, answer::Error> {
@@ -382,17 +375,81 @@ impl Call<'_> {
     }
 
     fn failure(&self, status: &Status) -> Problem {
-        // Whichever of channel and server sees the deadline first reports it as a cancellation.
-        let late = Instant::now() + TIMER_GRAIN >= self.deadline;
-        if late && (is_of_transport(status) || status.code() == Code::Cancelled) {
-            return self.problem_of(&out_of_time());
-        }
-        self.problem_of(status)
+        let method = &self.binding.route.method;
+        failure(self.options, method, self.deadline, status)
     }
 
     fn problem_of(&self, status: &Status) -> Problem {
         problem_of(self.options, &self.binding.route.method, status)
     }
+}
+
+fn malformed(options: &Options, malformed: Malformed) -> Problem {
+    let rule = (options.status_table)(Code::InvalidArgument);
+    let problem = match malformed {
+        Malformed::Whole(detail) => Problem::new(rule.http, rule.code, detail),
+        Malformed::Fields(errors) => Problem::of_fields(rule, errors),
+    };
+    problem.with_reason(MALFORMED)
+}
+
+/// The body, within the limit of its size and in time.
+async fn read_body(
+    options: &Options,
+    headers: &HeaderMap,
+    body: Body,
+    deadline: Instant,
+) -> Result<bytes::Bytes, Problem> {
+    let limit = options.body_limit;
+    let too_large = || {
+        let detail = format!("the body is larger than {limit} bytes");
+        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "PAYLOAD_TOO_LARGE", detail)
+            .with_reason("REQUEST_TOO_LARGE")
+    };
+    // What is declared too large is not read at all.
+    let declared = headers
+        .get(header::CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok());
+    let declared = declared.and_then(|value| value.parse::<u64>().ok());
+    if declared.is_some_and(|bytes| usize::try_from(bytes).map_or(true, |bytes| bytes > limit)) {
+        return Err(too_large());
+    }
+    let read = timeout_at(deadline, Limited::new(body, limit).collect());
+    let Ok(read) = read.await else {
+        let detail = "the body did not arrive in time";
+        return Err(Problem::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "REQUEST_TIMEOUT",
+            detail,
+        ));
+    };
+    match read {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(too_large()),
+        Err(_) => {
+            let detail = "the body could not be read".to_owned();
+            Err(malformed(options, Malformed::Whole(detail)))
+        }
+    }
+}
+
+async fn in_time<T>(
+    deadline: Instant,
+    answer: impl Future<Output = Result<T, Status>>,
+) -> Result<T, Status> {
+    match timeout_at(deadline, answer).await {
+        Ok(answer) => answer,
+        Err(_) => Err(out_of_time()),
+    }
+}
+
+fn failure(options: &Options, method: &str, deadline: Instant, status: &Status) -> Problem {
+    // Whichever of channel and server sees the deadline first reports it as a cancellation.
+    let late = Instant::now() + TIMER_GRAIN >= deadline;
+    if late && (is_of_transport(status) || status.code() == Code::Cancelled) {
+        return problem_of(options, method, &out_of_time());
+    }
+    problem_of(options, method, status)
 }
 
 /// A status with a source was made on this side, by the transport.
@@ -465,7 +522,8 @@ fn only(headers: &HeaderMap, names: &[http::HeaderName]) -> HeaderMap {
 }
 
 /// The trace id in a `traceparent` (W3C Trace Context), when it is well-formed.
-fn trace_id(metadata: &MetadataMap) -> Option<String> {
+#[must_use]
+pub fn trace_id(metadata: &MetadataMap) -> Option<String> {
     let traceparent = metadata.get("traceparent")?.to_str().ok()?;
     let id = traceparent.split('-').nth(1)?;
     let well_formed = id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit());

@@ -156,8 +156,8 @@ pub(crate) fn routes(transcoder: &Transcoder) -> Router {
         )
 }
 
-/// Every browser takes gzip; nobody else asks for these.
-fn packed(kind: &'static str, bytes: &'static [u8]) -> Response {
+/// A file of a page. Every browser takes gzip; nobody else asks for these.
+pub(crate) fn packed(kind: &'static str, bytes: &'static [u8]) -> Response {
     let headers = [
         (header::CONTENT_TYPE, kind),
         (header::CONTENT_ENCODING, "gzip"),

@@ -11,8 +11,13 @@ use super::browser;
 use super::docs;
 use super::errors::{page, problem};
 
-/// The routes of the protos, and those of the gateway's own.
-pub(crate) fn router<F>(transcoder: &Transcoder, is_ready: F, is_secure: bool) -> Router
+/// The routes of the protos, those of GraphQL and of browsers, and the gateway's own.
+pub(crate) fn router<F>(
+    transcoder: &Transcoder,
+    graphql: Router,
+    is_ready: F,
+    is_secure: bool,
+) -> Router
 where
     F: Fn() -> bool + Clone + Send + Sync + 'static,
 {
@@ -27,6 +32,7 @@ where
         .route("/errors/{reason}", get(page))
         .merge(docs::routes(transcoder))
         .merge(browser::routes(transcoder.router(), is_secure))
+        .merge(graphql)
         .method_not_allowed_fallback(async |request: Request<axum::body::Body>| {
             let words = format!("this path does not take {}", request.method());
             Problem::new(
@@ -59,7 +65,7 @@ fn index(transcoder: &Transcoder) -> String {
             .expect("a string takes every write");
     }
     text.push_str(
-        "\nPOST   /browser/session\nPOST   /browser/session/renewal\nDELETE /browser/session\nGET    /docs\nGET    /openapi.json\nGET    /errors/{reason}\nGET    /healthz\nGET    /readyz\n",
+        "\nGET    /graphql\nPOST   /graphql\nGET    /schema.graphql\n\nPOST   /browser/session\nPOST   /browser/session/renewal\nDELETE /browser/session\n\nGET    /docs\nGET    /openapi.json\nGET    /errors/{reason}\nGET    /healthz\nGET    /readyz\n",
     );
     text
 }

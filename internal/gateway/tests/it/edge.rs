@@ -228,10 +228,10 @@ impl Edge {
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
             .collect();
         let mut config = Config::from_map(&settings).unwrap();
-        config
-            .peers
-            .set("order", orders.local_addr().unwrap())
-            .unwrap();
+        if !settings.contains_key("PALINODE_ORDER") {
+            let address = orders.local_addr().unwrap();
+            config.peers.set("order", address).unwrap();
+        }
         let tasks = Tasks::new();
         let context = Context::open(Opening {
             spec: service("gateway").unwrap(),
@@ -286,12 +286,13 @@ impl Edge {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
+        self.send_whole(request.body(body).unwrap()).await
+    }
+
+    /// A request as it is.
+    pub(crate) async fn send_whole(&self, request: Request<Body>) -> Read {
         let exchange = async {
-            let answer = self
-                .client
-                .request(request.body(body).unwrap())
-                .await
-                .unwrap();
+            let answer = self.client.request(request).await.unwrap();
             let (parts, body) = answer.into_parts();
             let body = body.collect().await.unwrap().to_bytes();
             Read {

@@ -3,6 +3,7 @@
 
 mod callers;
 mod edge;
+mod graphql;
 mod https;
 mod orders;
 mod routes;

@@ -105,17 +105,23 @@ pub(crate) async fn stock(db: &Db, sku: &Sku) -> Result<Option<Level>, Error> {
     }))
 }
 
-/// The stock of the SKUs after `after` (all of them: `None`), by SKU, `limit` at the most.
+/// The stock of the SKUs after `after` (all of them: `None`), by SKU, `limit` at the most; of these
+/// `among`, unless there are none.
 pub(crate) async fn list(
     db: &Db,
+    among: &[Sku],
     after: Option<&Sku>,
     limit: i64,
 ) -> Result<Vec<(Sku, Level)>, Error> {
+    let among: Vec<String> = among.iter().map(ToString::to_string).collect();
     let rows = sqlx::query_as!(
         Row,
-        "SELECT sku, on_hand, held, waiting FROM stock WHERE sku > $1 ORDER BY sku LIMIT $2",
+        "SELECT sku, on_hand, held, waiting FROM stock
+         WHERE sku > $1 AND (cardinality($3::text[]) = 0 OR sku = ANY($3))
+         ORDER BY sku LIMIT $2",
         after.map_or("", Sku::as_str),
         limit,
+        &among,
     )
     .fetch_all(db.pool())
     .await?;

@@ -134,6 +134,7 @@ async fn stock_is_listed_in_pages() {
         let request = ListStockRequest {
             page_size: 2,
             page_token,
+            ..ListStockRequest::default()
         };
         let page = rpc
             .list_stock(Request::new(request))
@@ -159,10 +160,42 @@ async fn stock_is_listed_in_pages() {
     let wrong = ListStockRequest {
         page_size: 201,
         page_token: "a/b".to_owned(),
+        ..ListStockRequest::default()
     };
     assert_eq!(wrong.validate().unwrap_err().list()[0].field, "page_size");
     let status = rpc.list_stock(Request::new(wrong)).await.unwrap_err();
     assert_eq!(failure(status).0, ErrorCode::Invalid);
+}
+
+#[tokio::test]
+async fn the_stock_of_named_skus_is_listed_and_of_no_others() {
+    let fixture = Fixture::with(&[("a", 1), ("b", 2), ("c", 3), ("d", 4)]).await;
+    let rpc = fixture.rpc();
+    let list = async |skus: &[&str], page_size, page_token: &str| {
+        let request = ListStockRequest {
+            page_size,
+            page_token: page_token.to_owned(),
+            skus: skus.iter().map(|sku| (*sku).to_owned()).collect(),
+        };
+        let page = rpc.list_stock(Request::new(request)).await?.into_inner();
+        let stock = page.stock.into_iter().map(|stock| stock.sku);
+        Ok::<_, tonic::Status>((stock.collect::<Vec<_>>(), page.next_page_token))
+    };
+    // in the order of SKUs, each once, and nothing for what is not there
+    let (listed, more) = list(&["d", "nothing", "a", "d"], 0, "").await.unwrap();
+    assert_eq!((listed, more.as_str()), (vec!["a".into(), "d".into()], ""));
+    let (first, more) = list(&["d", "a"], 1, "").await.unwrap();
+    let (second, end) = list(&["d", "a"], 1, &more).await.unwrap();
+    assert_eq!([first, second].concat(), ["a", "d"]);
+    assert_eq!(end, "");
+    assert_eq!(list(&["nothing"], 0, "").await.unwrap().0, [""; 0]);
+    let status = list(&["a", "a/b"], 0, "").await.unwrap_err();
+    assert_eq!(failure(status).0, ErrorCode::Invalid);
+    let many = ListStockRequest {
+        skus: vec!["a".to_owned(); 201],
+        ..ListStockRequest::default()
+    };
+    assert_eq!(many.validate().unwrap_err().list()[0].field, "skus");
 }
 
 #[tokio::test]
