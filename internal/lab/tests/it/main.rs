@@ -12,6 +12,7 @@ mod catalog;
 mod conformance;
 mod deletion;
 mod flow;
+mod graphql;
 mod identity;
 mod invariants;
 mod isolation;
