@@ -112,6 +112,9 @@ pub(crate) fn placed(
         payment_method: Some(payment::PaymentMethod {
             method: Some(method),
         }),
+        // the documents of the predecessor know neither
+        expected_total: None,
+        quote_id: String::new(),
     }
 }
 

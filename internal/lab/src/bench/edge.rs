@@ -80,7 +80,7 @@ pub async fn edge(common: &Common, options: Edge) -> anyhow::Result<Report> {
     let measured = async {
         calls(&stack, &shop, options.calls, &mut report).await?;
         if let Some(envoy) = &options.envoy {
-            envoy::beside(envoy, &stack, &mut report).await?;
+            envoy::beside(envoy, &site, &stack, &mut report).await?;
         }
         streams(&site, &stack, &shop, options.streams, &mut report).await
     };

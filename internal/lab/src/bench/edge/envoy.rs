@@ -12,7 +12,12 @@ use http::{Request, StatusCode, header};
 use http_body_util::{BodyExt, Empty};
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
+use palinode_catalog::{Seed, SeedCategory};
+use palinode_db::Area;
 use palinode_testkit::process::Child;
+use palinode_values::{Clock, Currency, Money};
+use prost::Message;
+use prost_reflect::{DynamicMessage, Value};
 use rustix::process::Signal;
 use serde_json::{Value as Json, json};
 use tempfile::TempDir;
@@ -24,12 +29,16 @@ use crate::bench::bar::Bar;
 use crate::bench::latencies::Latencies;
 use crate::bench::processes::cpu_of;
 use crate::bench::report::Report;
+use crate::bench::site::Site;
+use crate::prepare::connect as connect_to;
 use crate::stack::Stack;
 
 /// What is asked for: a page of the default size.
 const PATH: &str = "/v1/products";
 const SERVICE: &str = "palinode.catalog.v1.CatalogService";
+const METHOD: &str = "ListProducts";
 const UPSTREAM: &str = "catalog";
+const PRODUCTS: u32 = 60;
 /// Rounds, each with both proxies in turn; the first is for connections.
 const ROUNDS: usize = 10;
 /// Connections, each with one request at a time.
@@ -51,7 +60,13 @@ struct Proxy {
 }
 
 /// Measures both, and compares what they answer.
-pub(super) async fn beside(envoy: &Path, stack: &Stack, report: &mut Report) -> anyhow::Result<()> {
+pub(super) async fn beside(
+    envoy: &Path,
+    site: &Site,
+    stack: &Stack,
+    report: &mut Report,
+) -> anyhow::Result<()> {
+    fill(&site.backing.database_url).await?;
     let folder = tempfile::Builder::new()
         .prefix("palinode-envoy-")
         .tempdir()?;
@@ -89,6 +104,32 @@ pub(super) async fn beside(envoy: &Path, stack: &Stack, report: &mut Report) -> 
     let times = median(&mut ours.per_cpu_s) / median(&mut theirs.per_cpu_s);
     figures.put("list_per_cpu_s_times_envoy", times);
     Ok(())
+}
+
+/// A page of products, and more than that.
+async fn fill(server: &str) -> anyhow::Result<()> {
+    let category = SeedCategory {
+        id: "parts".to_owned(),
+        name: "Parts".to_owned(),
+    };
+    let product = |number: u32| {
+        Ok(Seed {
+            sku: format!("listed-{number:03}").parse()?,
+            name: format!("Part number {number}"),
+            description: "Fits where the one before it did. Made of steel, and of nothing else."
+                .to_owned(),
+            category: category.id.clone(),
+            price: Money::new(i64::from(number) * 100 + 99, Currency::EUR),
+            picture_url: format!("https://shop.example/pictures/{number}.webp"),
+            initial_stock: 0,
+        })
+    };
+    let products: anyhow::Result<Vec<_>> = (0..PRODUCTS).map(product).collect();
+    let db = connect_to(server, Area::Catalog).await?;
+    let (clock, categories, products) = (Clock::system(), [category.clone()], products?);
+    let seeded = palinode_catalog::seed(&db, &clock, &categories, &products).await;
+    db.close().await;
+    seeded.context("seeding products")
 }
 
 impl Proxy {
@@ -200,7 +241,7 @@ fn envoy_of(program: &Path, stack: &Stack, folder: &TempDir) -> anyhow::Result<P
         folder.path().join("protos.bin"),
         folder.path().join("envoy.json"),
     );
-    fs::write(&descriptors, palinode_pb::FILE_DESCRIPTOR_SET)?;
+    fs::write(&descriptors, descriptors_of_list()?)?;
     let settings = settings(address, *upstream, &descriptors);
     fs::write(&config, serde_json::to_vec(&settings)?)?;
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
@@ -213,6 +254,37 @@ fn envoy_of(program: &Path, stack: &Stack, folder: &TempDir) -> anyhow::Result<P
         .stdin(Stdio::null())
         .stdout(Stdio::null());
     Proxy::start("envoy", command, address)
+}
+
+/// The contracts, without the other methods of the service: Envoy does not take a `response_body`, and does not
+/// start with one.
+fn descriptors_of_list() -> anyhow::Result<Vec<u8>> {
+    let kind = palinode_pb::DESCRIPTORS
+        .get_message_by_name("google.protobuf.FileDescriptorSet")
+        .context("descriptors are described too")?;
+    let mut all = DynamicMessage::decode(kind, palinode_pb::FILE_DESCRIPTOR_SET)?;
+    for file in members(&mut all, "file") {
+        for service in members(file, "service") {
+            let methods = service.get_field_by_name_mut("method");
+            if let Some(Value::List(methods)) = methods {
+                methods.retain(|method| {
+                    let method = method.as_message();
+                    let name = method.and_then(|method| method.get_field_by_name("name"));
+                    name.is_some_and(|name| name.as_str() == Some(METHOD))
+                });
+            }
+        }
+    }
+    Ok(all.encode_to_vec())
+}
+
+fn members<'m>(
+    message: &'m mut DynamicMessage,
+    field: &str,
+) -> impl Iterator<Item = &'m mut DynamicMessage> {
+    let list = message.get_field_by_name_mut(field);
+    let list = list.and_then(Value::as_list_mut);
+    list.into_iter().flatten().filter_map(Value::as_message_mut)
 }
 
 /// A transcoder that answers as ours does: default values, and 404 for what there is not.

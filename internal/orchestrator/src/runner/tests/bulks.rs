@@ -415,7 +415,7 @@ async fn what_is_wrong_with_a_bulk_is_told_by_field() {
 
 #[tokio::test]
 async fn a_key_prepares_one_bulk_and_a_repeat_shows_it_as_it_is() {
-    let mut world = World::new().await;
+    let world = World::new().await;
     world.started_all(4).await;
     let ask = || world.wanted("o-", false, ("ada", "k1"));
     let racers = tokio::join!(ask(), ask(), ask(), ask());
@@ -444,7 +444,7 @@ async fn a_key_prepares_one_bulk_and_a_repeat_shows_it_as_it_is() {
 
 #[tokio::test]
 async fn the_key_of_a_bulk_is_forgotten_when_it_is_old_or_the_bulk_is() {
-    let mut world = World::new().await;
+    let world = World::new().await;
     world.started_all(1).await;
     let db = world.engine.db.clone();
     let first = world.wanted("o-", true, ("ada", "k1")).await.unwrap();
