@@ -88,6 +88,7 @@ fn pairs(order: &str) -> Vec<Pair> {
     let mug = product_id_of("mug-blue").to_string();
     let get =
         |path: &str, document, id: &str| pair("GET", path, Json::Null, document, json!({"id": id}));
+    let list = |path: &str, document| pair("GET", path, Json::Null, document, json!({}));
     let update =
         "mutation ($input: UpdateInventory!) { updateInventory(input: $input) { success } }";
     let sku = format!("plate-{NOWHERE}");
@@ -99,13 +100,7 @@ fn pairs(order: &str) -> Vec<Pair> {
     });
     let product = json!({"name": "Plate", "description": "Flat", "price": 300, "stock": 1});
     vec![
-        pair(
-            "GET",
-            "/v1/users",
-            Json::Null,
-            "{ users { id } }",
-            json!({}),
-        ),
+        list("/v1/users", "{ users { id } }"),
         get(
             "/v1/users/alice",
             "query ($id: ID!) { user(id: $id) { id } }",
@@ -116,13 +111,7 @@ fn pairs(order: &str) -> Vec<Pair> {
             "query ($id: ID!) { user(id: $id) { id } }",
             "nobody",
         ),
-        pair(
-            "GET",
-            "/v1/products",
-            Json::Null,
-            "{ products { id stock } }",
-            json!({}),
-        ),
+        list("/v1/products", "{ products { id stock } }"),
         get(
             &format!("/v1/products/{mug}"),
             "query ($id: ID!) { product(id: $id) { id } }",
@@ -138,13 +127,7 @@ fn pairs(order: &str) -> Vec<Pair> {
             "query ($id: ID!) { product(id: $id) { id } }",
             "7",
         ),
-        pair(
-            "GET",
-            "/v1/orders",
-            Json::Null,
-            "{ orders { id } }",
-            json!({}),
-        ),
+        list("/v1/orders", "{ orders { id } }"),
         get(
             &format!("/v1/orders/{order}"),
             "query ($id: ID!) { order(id: $id) { id order_products { product_id } } }",
