@@ -75,7 +75,7 @@ async fn a_parked_record_is_seen_and_decided_about() {
     let outboxes = rig.outboxes(None).await;
     let (_, told) = asked!(status(&outboxes));
     let services: Vec<_> = told["outboxes"].as_array().unwrap().iter().collect();
-    assert_eq!(services.len(), 6, "{told:#}");
+    assert_eq!(services.len(), 7, "{told:#}");
 
     rig.execute(
         Area::Order,
