@@ -128,7 +128,7 @@ impl Buckets {
         };
         match taken {
             Ok(state) => Ok(state.remaining_burst_capacity()),
-            Err(until) => Err(until.wait_time_from(DefaultClock::default().now())),
+            Err(until) => Err(until.wait_time_from(inner.buckets.clock().now())),
         }
     }
 
