@@ -479,8 +479,22 @@ impl Hand {
             .bind(twice(&batch.payments))
             .bind(accounts.collect::<Vec<_>>())
             .bind([-TOTAL, TOTAL].repeat(count))
-            .bind(vec!["EUR"; 2 * count]);
-        let told = [("summed!", users.len()), ("moved!", 0)];
+            .bind(vec!["EUR"; 2 * count])
+            .bind(Vec::<i64>::new())
+            .bind(Vec::<i64>::new())
+            .bind(vec![None::<Uuid>; 2 * count])
+            .bind(Vec::<Uuid>::new())
+            .bind(Vec::<Uuid>::new())
+            .bind(Vec::<i64>::new())
+            .bind(Vec::<&str>::new())
+            .bind(Vec::<&str>::new())
+            .bind(Vec::<&str>::new())
+            .bind(Vec::<Uuid>::new())
+            .bind(Vec::<Uuid>::new())
+            .bind(Vec::<&str>::new())
+            .bind(vec![0_i64; count])
+            .bind(vec![0_i64; count]);
+        let told = [("summed!", users.len()), ("moved!", 0), ("ended!", 0)];
         one.tell("write", query, &told).await?;
         append(one, &self.lanes, &batch.sagas, records).await?;
         one.commit().await?;
