@@ -830,7 +830,7 @@ mod tests {
             ["order postgres://p@a/o", "payment postgres://p@b/p"]
         );
         let all = names(&[("PALINODE_DATABASE_URL", "postgres://p@db")]).unwrap();
-        assert_eq!(all.len(), 6);
+        assert_eq!(all.len(), 7);
         assert_eq!(all[0], "saga postgres://p@db/palinode_saga");
         assert_eq!(names(&[]), Err(ConfigError::NoRelayDatabase));
         for bad in ["order", "=postgres://p@a/o", "order=postgres://p@a"] {
