@@ -11,6 +11,7 @@ mod shape;
 mod tests;
 mod wire;
 
+use indexmap::IndexMap;
 use prost_reflect::{
     DynamicMessage, FieldDescriptor, MessageDescriptor, ReflectMessage, SerializeOptions,
 };
@@ -269,7 +270,7 @@ impl<'s, 'b> Writing<'s, 'b> {
         };
         let fields = self.shapes.fields(entry);
         let (key, value) = (fields.get(0), fields.get(1));
-        let mut entries: indexed::Entries<Split<'b>> = indexed::Entries::default();
+        let mut entries: IndexMap<Vec<u8>, Split<'b>> = IndexMap::new();
         for index in at {
             let bytes = self.found[index].raw.bytes();
             let base = self.found.len();
@@ -284,11 +285,11 @@ impl<'s, 'b> Writing<'s, 'b> {
                 text.push(b'"');
             }
             self.found.truncate(base);
-            entries.put(text, Split::One(bytes));
+            entries.insert(text, Split::One(bytes));
         }
         self.out.push(b'{');
         let begin = self.out.len();
-        for (text, bytes) in entries.into_iter() {
+        for (text, bytes) in entries {
             self.comma(begin);
             self.out.extend_from_slice(&text);
             self.out.push(b':');
@@ -415,40 +416,5 @@ fn unspoken(value: f64) -> Option<&'static [u8]> {
         Some(b"\"-Infinity\"")
     } else {
         None
-    }
-}
-
-mod indexed {
-    use std::collections::HashMap;
-
-    /// Values by key, in the order in which the keys came first.
-    pub(super) struct Entries<V> {
-        places: HashMap<Vec<u8>, usize>,
-        entries: Vec<(Vec<u8>, V)>,
-    }
-
-    impl<V> Default for Entries<V> {
-        fn default() -> Self {
-            Self {
-                places: HashMap::new(),
-                entries: Vec::new(),
-            }
-        }
-    }
-
-    impl<V> Entries<V> {
-        pub(super) fn put(&mut self, key: Vec<u8>, value: V) {
-            match self.places.get(&key) {
-                Some(&place) => self.entries[place].1 = value,
-                None => {
-                    self.places.insert(key.clone(), self.entries.len());
-                    self.entries.push((key, value));
-                }
-            }
-        }
-
-        pub(super) fn into_iter(self) -> impl Iterator<Item = (Vec<u8>, V)> {
-            self.entries.into_iter()
-        }
     }
 }
