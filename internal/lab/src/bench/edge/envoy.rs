@@ -30,6 +30,7 @@ use crate::bench::latencies::Latencies;
 use crate::bench::processes::cpu_of;
 use crate::bench::report::Report;
 use crate::bench::site::Site;
+use crate::bench::telemetry::median;
 use crate::prepare::connect as connect_to;
 use crate::stack::Stack;
 
@@ -90,18 +91,18 @@ pub(super) async fn beside(
     }
     let figures = &mut report.figures;
     figures.put("list_products", count);
-    for proxy in &mut proxies {
+    for proxy in &proxies {
         let name = proxy.name;
         figures.put(
             &format!("list_{name}_per_cpu_s"),
-            median(&mut proxy.per_cpu_s),
+            median(proxy.per_cpu_s.clone()),
         );
-        figures.put(&format!("list_{name}_per_s"), median(&mut proxy.per_s));
+        figures.put(&format!("list_{name}_per_s"), median(proxy.per_s.clone()));
         figures.put(&format!("list_{name}_p50_ms"), proxy.latencies.ms(50.0));
         figures.put(&format!("list_{name}_p99_ms"), proxy.latencies.ms(99.0));
     }
-    let [ours, theirs] = &mut proxies;
-    let times = median(&mut ours.per_cpu_s) / median(&mut theirs.per_cpu_s);
+    let [ours, theirs] = &proxies;
+    let times = median(ours.per_cpu_s.clone()) / median(theirs.per_cpu_s.clone());
     figures.put("list_per_cpu_s_times_envoy", times);
     Ok(())
 }
@@ -369,9 +370,4 @@ async fn ask(sender: &mut SendRequest<Empty<Bytes>>, address: SocketAddr) -> any
 
 fn free_address() -> anyhow::Result<SocketAddr> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
-}
-
-fn median(values: &mut [f64]) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or_default()
 }
