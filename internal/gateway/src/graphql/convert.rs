@@ -13,9 +13,7 @@ use palinode_pb::shipping::v1 as shipping;
 use palinode_values::{Currency, Money};
 
 use super::errors;
-use super::types::{
-    Address, AllOrdersOrder, Int, Order, OrderProduct, PaymentMethod, Product, User,
-};
+use super::types::{Address, AllOrdersOrder, Int, Line, Order, PaymentMethod, Product, User};
 
 /// Where an order is collected that is placed without an address: GraphQL has not always asked for one.
 fn counter() -> shipping::Address {
@@ -52,7 +50,7 @@ pub(crate) fn product(product: catalog::Product) -> Product {
     Product {
         price: minor("price", product.price.as_ref()),
         sku: product.sku,
-        begins_with: None,
+        known_stock: None,
         id: ID(product.product_id),
         name: product.name,
         description: product.description,
@@ -74,13 +72,13 @@ pub(crate) fn listed_order(order: order::Order) -> AllOrdersOrder {
 }
 
 pub(crate) fn order(order: order::Order) -> Order {
-    let line = |line: &order::order::Line| OrderProduct {
+    let line = |line: &order::order::Line| Line {
         sku: line.sku.clone(),
         quantity: line.quantity,
         price: minor("price", line.unit_price.as_ref()),
     };
     Order {
-        order_products: order.lines.iter().map(line).collect(),
+        lines: order.lines.iter().map(line).collect(),
         price_total: minor("price_total", order.total.as_ref()),
         quantity: pieces(&order),
         id: ID(order.order_id),

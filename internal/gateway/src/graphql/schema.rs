@@ -17,7 +17,7 @@ use palinode_transcode::Problem;
 use palinode_values::{ErrorCode, EventId};
 use uuid::Uuid;
 
-use super::loaders::{self, ById};
+use super::loaders::{self, ById, StockOf};
 use super::types::{
     AllOrdersOrder, CreateProduct, Login, NewUser, Order, PlaceOrder, PlaceOrderProduct, Product,
     Token, UpdateInventory, UpdateInventoryResponse, User,
@@ -131,16 +131,27 @@ impl Query {
 
     /// All products, by name: the first 1,000.
     async fn products(&self, ctx: &Context<'_>) -> Result<Vec<Product>, Error> {
-        let products = all(ctx, async |page_token| {
+        let with_stock = ctx.look_ahead().field("stock").exists();
+        all(ctx, async |page_token| {
             let request = ListProductsRequest {
                 page_size: PAGE,
                 page_token,
                 ..ListProductsRequest::default()
             };
             let page = calls(ctx).list_products(request).await?;
-            Ok((page.products, page.next_page_token))
-        });
-        Ok(products.await?.into_iter().map(convert::product).collect())
+            let products = page.products.into_iter().map(convert::product);
+            let mut products: Vec<Product> = products.collect();
+            if with_stock {
+                let keys = products.iter().map(|product| StockOf(product.sku.clone()));
+                let stock = loaders::of(ctx).load_many(keys).await?;
+                for product in &mut products {
+                    let found = stock.get(&StockOf(product.sku.clone()));
+                    product.known_stock = Some(found.copied().unwrap_or_default());
+                }
+            }
+            Ok((products, page.next_page_token))
+        })
+        .await
     }
 
     /// A product.
@@ -223,7 +234,7 @@ impl Mutation {
         };
         let answer = calls.create_product(request).await.map_err(errors::from)?;
         Ok(Product {
-            begins_with: Some(input.stock),
+            known_stock: Some(i64::from(input.stock)),
             ..convert::product(missing(answer.product)?)
         })
     }

@@ -1,6 +1,6 @@
 //! What the graph is made of. Nothing in it is null; prices are minor units.
 
-use std::sync::Arc;
+use std::collections::HashMap;
 
 use async_graphql::{ComplexObject, Context, Error, ID, InputObject, SimpleObject};
 
@@ -27,9 +27,10 @@ pub(crate) struct User {
 pub(crate) struct Product {
     #[graphql(skip)]
     pub(crate) sku: String,
-    /// What a product that was created now begins with: inventory hears of it later.
+    /// Pieces that can be ordered, where that is known: of a list it is asked for with the list, and a product that
+    /// was created now has what it begins with, of which inventory hears later.
     #[graphql(skip)]
-    pub(crate) begins_with: Option<i32>,
+    pub(crate) known_stock: Option<i64>,
     pub(crate) id: ID,
     pub(crate) name: String,
     pub(crate) description: String,
@@ -41,12 +42,14 @@ pub(crate) struct Product {
 impl Product {
     /// Pieces that can be ordered now.
     async fn stock(&self, ctx: &Context<'_>) -> Int {
-        if let Some(pieces) = self.begins_with {
-            return Ok(pieces);
-        }
-        let stock = loaders::of(ctx).load_one(StockOf(self.sku.clone()));
-        let stock = stock.await.map_err(errors::from)?;
-        errors::int("stock", stock.unwrap_or_default())
+        let stock = match self.known_stock {
+            Some(stock) => stock,
+            None => {
+                let stock = loaders::of(ctx).load_one(StockOf(self.sku.clone()));
+                stock.await.map_err(errors::from)?.unwrap_or_default()
+            }
+        };
+        errors::int("stock", stock)
     }
 }
 
@@ -64,7 +67,7 @@ pub(crate) struct AllOrdersOrder {
 
 /// An order.
 #[derive(SimpleObject)]
-#[graphql(rename_fields = "snake_case")]
+#[graphql(complex, rename_fields = "snake_case")]
 pub(crate) struct Order {
     pub(crate) id: ID,
     pub(crate) user_id: ID,
@@ -72,29 +75,49 @@ pub(crate) struct Order {
     pub(crate) price_total: Int,
     /// Pieces of all products.
     pub(crate) quantity: Int,
-    pub(crate) order_products: Vec<OrderProduct>,
+    #[graphql(skip)]
+    pub(crate) lines: Vec<Line>,
+}
+
+#[ComplexObject(rename_fields = "snake_case")]
+impl Order {
+    async fn order_products(&self, ctx: &Context<'_>) -> Result<Vec<OrderProduct>, Error> {
+        let mut products = HashMap::new();
+        if ctx.look_ahead().field("product_id").exists() {
+            let skus = self.lines.iter().map(|line| BySku(line.sku.clone()));
+            products = loaders::of(ctx)
+                .load_many(skus)
+                .await
+                .map_err(errors::from)?;
+        }
+        let line = |line: &Line| {
+            let product = products.get(&BySku(line.sku.clone()));
+            OrderProduct {
+                product_id: ID(product.map_or_else(String::new, |p| p.product_id.clone())),
+                quantity: line.quantity,
+                price: line.price.clone(),
+            }
+        };
+        Ok(self.lines.iter().map(line).collect())
+    }
+}
+
+/// What was ordered of a SKU.
+pub(crate) struct Line {
+    pub(crate) sku: String,
+    pub(crate) quantity: i32,
+    pub(crate) price: Int,
 }
 
 /// What was ordered, as sold.
 #[derive(SimpleObject)]
-#[graphql(complex, rename_fields = "snake_case")]
+#[graphql(rename_fields = "snake_case")]
 pub(crate) struct OrderProduct {
-    #[graphql(skip)]
-    pub(crate) sku: String,
+    /// Empty when the product has been deleted since.
+    pub(crate) product_id: ID,
     pub(crate) quantity: i32,
     /// Of one piece, in minor units.
     pub(crate) price: Int,
-}
-
-#[ComplexObject(rename_fields = "snake_case")]
-impl OrderProduct {
-    /// Empty when the product has been deleted since.
-    async fn product_id(&self, ctx: &Context<'_>) -> Result<ID, Error> {
-        let product = loaders::of(ctx).load_one(BySku(self.sku.clone()));
-        let product = product.await.map_err(errors::from)?;
-        let id = product.map(|product: Arc<_>| product.product_id.clone());
-        Ok(ID(id.unwrap_or_default()))
-    }
 }
 
 /// What a signed-in user shows with every request, as `Authorization: Bearer`.

@@ -41,7 +41,7 @@ async fn products_are_listed_with_their_stock_in_one_call_each() {
     assert_eq!(answer.as_object().unwrap().len(), 1, "{answer:#}");
     let counts = shop.counts();
     assert_eq!(counts["ListProducts"], 1);
-    assert!(counts["ListStock"] <= 2, "{counts:?}");
+    assert_eq!(counts["ListStock"], 1);
     // and nobody is asked for what was not asked for
     shop.ask("{ products { id } }").await;
     assert_eq!(shop.counts(), [("ListProducts".to_owned(), 1)].into());
@@ -64,8 +64,8 @@ async fn lists_end_at_a_thousand_and_say_so() {
     assert_eq!(answer["data"]["orders"].as_array().unwrap().len(), 999);
     assert_eq!(answer["extensions"]["truncated"], json!(["all"]));
     let counts = shop.counts();
-    assert_eq!((counts["ListProducts"], counts["ListOrders"]), (5, 5));
-    assert!(counts["ListStock"] <= 10, "{counts:?}");
+    let lists = ["ListProducts", "ListStock", "ListOrders"];
+    assert_eq!(lists.map(|list| counts[list]), [5; 3]);
     shop.stop().await;
 }
 
