@@ -42,6 +42,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 const STALL_LIMIT: Duration = Duration::from_secs(150);
 /// After the last decision, records may still be on their way to us.
 const TAIL_LIMIT: Duration = Duration::from_secs(20);
+/// So often it is said how far the orders are where no bar shows it.
+const SAY_EVERY: Duration = Duration::from_secs(10);
 
 /// Which stack the orders are placed on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -268,6 +270,7 @@ async fn watch(orders: u32, crowd: &Crowd, eyes: &mut Eyes) -> anyhow::Result<Ta
     let bar = bar(orders);
     let mut before = Tally::default();
     let mut changed = Instant::now();
+    let (begin, mut said) = (changed, changed);
     loop {
         tokio::time::sleep(LOOK_EVERY).await;
         let tally = eyes.look(&crowd.ids()).await?;
@@ -278,6 +281,21 @@ async fn watch(orders: u32, crowd: &Crowd, eyes: &mut Eyes) -> anyhow::Result<Ta
             "{} completed, {} compensated",
             tally.completed, tally.compensated
         ));
+        if bar.is_hidden() && said.elapsed() > SAY_EVERY {
+            said = Instant::now();
+            Progress::Stderr.say(&format!(
+                "after {} s: {} of {orders} orders placed, {} pending, sagas {} completed, {} compensated, {} needing \
+                 attention, {} records unpublished, {} calls owed",
+                begin.elapsed().as_secs(),
+                *crowd.placed().borrow(),
+                tally.pending,
+                tally.completed,
+                tally.compensated,
+                tally.needs_attention,
+                tally.unpublished,
+                tally.owed,
+            ));
+        }
         let rests = tally.pending == 0 && tally.unpublished == 0 && tally.owed == 0;
         if ended >= orders && rests {
             bar.finish_and_clear();

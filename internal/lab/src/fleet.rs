@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
-use std::net::{SocketAddr, TcpListener};
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -13,7 +14,7 @@ use palinode_service::SERVICES;
 use palinode_testkit::process::{Child, tail};
 use rustix::process::Signal;
 use tempfile::TempDir;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::Instant;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
@@ -52,7 +53,7 @@ pub struct FleetOptions {
 pub struct Fleet {
     program: PathBuf,
     variables: BTreeMap<&'static str, String>,
-    addresses: BTreeMap<&'static str, SocketAddr>,
+    addresses: BTreeMap<&'static str, Address>,
     logs: PathBuf,
     own_logs: Mutex<Option<TempDir>>,
     children: Mutex<BTreeMap<&'static str, Child>>,
@@ -102,13 +103,16 @@ impl Fleet {
     /// The gateway's address, as a URL.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("http://{}", self.addresses["gateway"])
+        format!("http://{}", self.addresses["gateway"].at)
     }
 
     /// Services and where they listen.
     #[must_use]
-    pub fn addresses(&self) -> &BTreeMap<&'static str, SocketAddr> {
-        &self.addresses
+    pub fn addresses(&self) -> BTreeMap<&'static str, SocketAddr> {
+        let addresses = self.addresses.iter();
+        addresses
+            .map(|(name, address)| (*name, address.at))
+            .collect()
     }
 
     /// Where the logs are.
@@ -162,7 +166,7 @@ impl Fleet {
         command
             .args(["serve", name])
             .envs(&self.variables)
-            .env("PALINODE_LISTEN", self.addresses[name].to_string())
+            .env("PALINODE_LISTEN", self.addresses[name].at.to_string())
             .stdin(Stdio::null())
             .stdout(file.try_clone()?)
             .stderr(file);
@@ -178,7 +182,7 @@ impl Fleet {
     /// Its process ended, or it takes too long.
     pub async fn listens(&self, name: &'static str) -> anyhow::Result<()> {
         self.until(name, LISTEN_LIMIT, async || {
-            TcpStream::connect(self.addresses[name]).await.is_ok()
+            TcpStream::connect(self.addresses[name].at).await.is_ok()
         })
         .await
     }
@@ -196,7 +200,7 @@ impl Fleet {
             };
             return self.until(name, READY_LIMIT, ready).await;
         }
-        let channel = channel(&self.addresses[name].to_string().parse()?);
+        let channel = channel(&self.addresses[name].at.to_string().parse()?);
         let ready = async || {
             let request = HealthCheckRequest {
                 service: String::new(),
@@ -250,8 +254,12 @@ impl Fleet {
         fact: impl AsyncFn() -> bool,
     ) -> anyhow::Result<()> {
         let until = Instant::now() + limit;
-        while !fact().await {
+        loop {
+            // first: what answers there may be something else
             let ended = self.children().get(name).and_then(Child::ended);
+            if ended.is_none() && fact().await {
+                return Ok(());
+            }
             if ended.is_some() || Instant::now() > until {
                 let how = ended.map_or_else(
                     || format!("is not there within {} s", limit.as_secs()),
@@ -264,7 +272,6 @@ impl Fleet {
             }
             tokio::time::sleep(ASK_EVERY).await;
         }
-        Ok(())
     }
 
     fn log_of(&self, name: &str) -> PathBuf {
@@ -284,9 +291,8 @@ impl Drop for Fleet {
     }
 }
 
-/// An address for each service: its usual port, or a free one where that is taken.
-fn addresses(gateway_port: Option<u16>) -> anyhow::Result<BTreeMap<&'static str, SocketAddr>> {
-    let mut held = Vec::new(); // until all are found, so that none is found twice
+/// An address for each service, its usual port or a free one where that is taken, and what keeps it.
+fn addresses(gateway_port: Option<u16>) -> anyhow::Result<BTreeMap<&'static str, Address>> {
     let mut addresses = BTreeMap::new();
     for spec in SERVICES {
         let wanted = match (spec.name, gateway_port) {
@@ -294,25 +300,45 @@ fn addresses(gateway_port: Option<u16>) -> anyhow::Result<BTreeMap<&'static str,
             ("gateway", None) => 0,
             _ => spec.port,
         };
-        let bound = TcpListener::bind(("127.0.0.1", wanted));
-        let listener = match (bound, spec.name) {
-            (Ok(listener), _) => listener,
+        let address = match (Address::keep(wanted), spec.name) {
+            (Ok(address), _) => address,
             (Err(error), "gateway") => {
                 return Err(error).with_context(|| {
                     format!("port {wanted} is taken: stop what uses it, or give another --port")
                 });
             }
-            (Err(_), _) => TcpListener::bind(("127.0.0.1", 0))?,
+            (Err(_), _) => Address::keep(0)?,
         };
-        addresses.insert(spec.name, listener.local_addr()?);
-        held.push(listener);
+        addresses.insert(spec.name, address);
     }
     Ok(addresses)
 }
 
+/// Where a service listens, kept for it while it is away: with the port free for a moment, another process could
+/// get it, and be taken for the service.
+#[derive(Debug)]
+struct Address {
+    at: SocketAddr,
+    /// Bound, and never listening: whoever connects while the service is away is refused.
+    _kept: TcpSocket,
+}
+
+impl Address {
+    /// Port 0: any free one.
+    fn keep(port: u16) -> io::Result<Self> {
+        let socket = TcpSocket::new_v4()?;
+        socket.set_reuseport(true)?;
+        socket.bind((Ipv4Addr::LOCALHOST, port).into())?;
+        Ok(Self {
+            at: socket.local_addr()?,
+            _kept: socket,
+        })
+    }
+}
+
 fn variables(
     options: &FleetOptions,
-    addresses: &BTreeMap<&'static str, SocketAddr>,
+    addresses: &BTreeMap<&'static str, Address>,
 ) -> BTreeMap<&'static str, String> {
     let broker = match options.kafka.broker {
         BrokerKind::Real => "real",
@@ -324,6 +350,7 @@ fn variables(
         ("PALINODE_BROKER", broker.to_owned()),
         ("PALINODE_TOPIC_PREFIX", options.kafka.prefix.clone()),
         ("PALINODE_RELAY", "none".to_owned()),
+        ("PALINODE_SHARE_PORT", "true".to_owned()),
         ("PALINODE_LOG", options.log.clone()),
         ("PALINODE_SERVICE_SECRET", random_secret()),
         // whoever is on this machine may load it as he likes
@@ -345,7 +372,37 @@ fn variables(
         ("PALINODE_IDENTITY", "identity"),
         ("PALINODE_CATALOG", "catalog"),
     ] {
-        variables.insert(variable, addresses[name].to_string());
+        variables.insert(variable, addresses[name].at.to_string());
     }
     variables
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use palinode_service::{Config, bind, service};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_port_of_a_service_that_is_away_is_kept_for_it() {
+        let address = Address::keep(0).unwrap();
+        let mut alone = Config::from_map(&BTreeMap::new()).unwrap();
+        alone.listen = Some(address.at);
+        let mut shares = alone.clone();
+        shares.share_port = true;
+        let relay = service("relay").unwrap();
+        for _life in 0..2 {
+            // nobody is there, and nobody else can be
+            assert!(TcpStream::connect(address.at).await.is_err());
+            assert!(TcpListener::bind(address.at).is_err());
+            assert!(bind(&alone, relay).await.is_err());
+            let listener = bind(&shares, relay).await.unwrap();
+            assert!(TcpListener::bind(address.at).is_err());
+            let (met, _) = tokio::join!(TcpStream::connect(address.at), listener.accept());
+            met.unwrap();
+        }
+        drop(address);
+    }
 }

@@ -144,7 +144,7 @@ fn announce(out: &mut impl Write, backing: &Backing, fleet: &Fleet) -> io::Resul
     writeln!(out, "PostgreSQL     {}", backing.postgres_is)?;
     writeln!(out, "Kafka          {}", backing.kafka_is)?;
     for (name, address) in fleet.addresses() {
-        let speaks = if *name == "gateway" { "http" } else { "grpc" };
+        let speaks = if name == "gateway" { "http" } else { "grpc" };
         writeln!(out, "{name:<14} {speaks}://{address}")?;
     }
     writeln!(out, "logs           {}", fleet.logs().display())?;

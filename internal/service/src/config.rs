@@ -62,6 +62,10 @@ pub struct Config {
     /// Where to listen, when the process hosts one service [default: the service's own address]
     #[arg(long, env = "PALINODE_LISTEN", value_name = "IP:PORT")]
     pub listen: Option<SocketAddr>,
+    /// Listen at a port that whoever started this process keeps for it, so that nobody else gets it while this process
+    /// is away (`SO_REUSEPORT`: other processes of this user may listen there too, if they share it)
+    #[arg(long, env = "PALINODE_SHARE_PORT")]
+    pub share_port: bool,
     /// Where the services find each other.
     #[command(flatten)]
     pub peers: Peers,

@@ -1,3 +1,4 @@
+use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,7 +10,7 @@ use palinode_outbox::Doorbell;
 use palinode_rpc::{Authorizer, Buckets, Credentials, Door, Health, Server};
 use palinode_telemetry::{Meter, Tracer};
 use palinode_values::Clock;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 
 use crate::config::{Config, ConfigError, Peers, RelayMode};
 use crate::identity::{Keys, OwnToken};
@@ -156,19 +157,36 @@ const PARTITIONS_EVERY: Duration = Duration::from_secs(600);
 /// When a table was busy.
 const PARTITIONS_AGAIN: Duration = Duration::from_secs(5);
 
+/// Connections that wait to be accepted: as many as tokio's own listeners have.
+const BACKLOG: u32 = 1024;
+
 /// Binds the address of a service.
 ///
 /// # Errors
 /// `Listen`: it is taken. `Config`: it is not known.
 pub async fn bind(config: &Config, spec: ServiceSpec) -> Result<TcpListener, StartError> {
     let address = config.listen_address(spec)?;
-    TcpListener::bind(address)
-        .await
-        .map_err(|source| StartError::Listen {
-            service: spec.name,
-            address,
-            source,
-        })
+    let bound = if config.share_port {
+        bind_shared(address)
+    } else {
+        TcpListener::bind(address).await
+    };
+    bound.map_err(|source| StartError::Listen {
+        service: spec.name,
+        address,
+        source,
+    })
+}
+
+fn bind_shared(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    socket.set_reuseaddr(true)?;
+    socket.set_reuseport(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 impl Context {

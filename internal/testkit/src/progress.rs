@@ -18,7 +18,8 @@ pub enum Progress {
 }
 
 impl Progress {
-    pub(crate) fn say(self, line: &str) {
+    /// Says a line.
+    pub fn say(self, line: &str) {
         tracing::info!("{line}");
         if self == Progress::Stderr {
             // Standard error may be closed; the work goes on without the line.
