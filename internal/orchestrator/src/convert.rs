@@ -16,11 +16,13 @@ use prost::{Message, Name};
 mod bulk;
 mod case;
 mod history;
+mod key;
 mod verb;
 
-pub(crate) use bulk::{Key, WantedBulk, bulk, wanted_bulk};
+pub(crate) use bulk::{WantedBulk, bulk, wanted_bulk};
 pub(crate) use case::{breaker, case};
 pub(crate) use history::{By, effect_words, history_body, history_entry, kind_number, migration};
+pub(crate) use key::Key;
 pub(crate) use verb::{Wanted, reason_and_principal, wanted, words as verb_words};
 
 use crate::runner::batch::{Reply, Start};

@@ -173,27 +173,22 @@ impl Sagas {
         &self,
         request: ActOnSagaRequest,
         principal: &UserId,
+        key: Option<String>,
     ) -> Result<ActOnSagaResponse, ActError> {
         let id = request.saga_id.parse::<SagaId>();
         let id = id.map_err(|e| Violations::of("saga_id", "NOT_A_UUID", e.rule.to_owned()))?;
-        let wanted = convert::wanted(request, principal)?;
+        let wanted = convert::wanted(request, principal, key)?;
         let acted = act(&self.engine, id, &wanted).await?;
-        let plan = &acted.plan.plan;
-        let (plan_before, before) = &acted.before;
-        let before = convert::ledger_entries(&plan_before.plan, before);
         // as it stands there; of a preview, with the state that it would have
         let stored = read::get(&self.engine.db, id).await?;
         let row = SagaRow {
             head: acted.head,
             ..stored.ok_or(ActError::NotFound(id))?
         };
-        let saga = convert::saga(&row, plan);
-        let mut changed = saga.ledger.clone();
-        changed.retain(|entry| !before.contains(entry));
         Ok(ActOnSagaResponse {
-            saga: Some(saga),
+            saga: Some(convert::saga(&row, &acted.plan.plan)),
             effects: acted.effects,
-            changed,
+            changed: acted.changed,
             preview: wanted.preview,
         })
     }
@@ -332,7 +327,8 @@ impl SagaService for Sagas {
         request: Request<ActOnSagaRequest>,
     ) -> Result<Response<ActOnSagaResponse>, Status> {
         let caller = caller(&request)?;
-        self.act(request.into_inner(), caller.user())
+        let key = idempotency_key(&request)?;
+        self.act(request.into_inner(), caller.user(), key)
             .await
             .map(Response::new)
             .map_err(|e| status(&e))

@@ -6,3 +6,4 @@ pub(crate) mod plan;
 pub(crate) mod read;
 pub(crate) mod retention;
 pub(crate) mod saga;
+pub(crate) mod verb_key;

@@ -27,7 +27,8 @@ impl Use {
 }
 
 /// Does `work` on the database as it is, again on tables that were filled and never analysed, and
-/// again on analysed ones, each time on connections of its own. Returns how the tables were used.
+/// again on analysed ones, each time on connections of its own. Nothing else analyses them: what the
+/// server would do of itself meanwhile depends on the moment. Returns how the tables were used.
 ///
 /// # Panics
 /// A table was read whole that is not among the `small` ones.
@@ -36,6 +37,7 @@ pub async fn in_every_state(
     small: &[&str],
     work: impl AsyncFn(&Db),
 ) -> BTreeMap<String, Use> {
+    leave_alone(database).await;
     let mut before = uses(database.db().await, database).await;
     for state in ["as it was", "never analysed", "analysed"] {
         let db = database.db().await;
@@ -50,6 +52,21 @@ pub async fn in_every_state(
         }
     }
     before
+}
+
+/// Turns autovacuum off for all tables.
+async fn leave_alone(database: &TestDatabase) {
+    let mut connection = database.connect().await;
+    let done = sqlx::raw_sql(
+        "DO $$ DECLARE t regclass; BEGIN
+           FOR t IN SELECT oid FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace LOOP
+             EXECUTE format('ALTER TABLE %s SET (autovacuum_enabled = false)', t);
+           END LOOP;
+         END $$",
+    );
+    done.execute(&mut connection)
+        .await
+        .expect("the tables are there");
 }
 
 /// Closes `db`, for a connection tells what it did at the latest when it ends; then asks.

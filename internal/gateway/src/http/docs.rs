@@ -62,7 +62,7 @@ const POLICY: HeaderValue = HeaderValue::from_static(
 );
 
 /// The methods that keep an `Idempotency-Key` with what they did.
-const KEYED: [&str; 10] = [
+const KEYED: [&str; 11] = [
     "palinode.catalog.v1.CatalogService.CreateProduct",
     "palinode.identity.v1.IdentityService.RegisterUser",
     "palinode.order.v1.OrderService.PlaceOrder",
@@ -72,6 +72,7 @@ const KEYED: [&str; 10] = [
     "palinode.inventory.v1.InventoryService.AdjustStock",
     "palinode.payment.v1.PaymentService.CreditWallet",
     "palinode.payment.v1.PaymentService.RefundPayment",
+    "palinode.saga.v1.SagaService.ActOnSaga",
     "palinode.saga.v1.SagaService.CreateBulk",
 ];
 

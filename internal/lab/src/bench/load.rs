@@ -50,7 +50,7 @@ pub enum Pace {
 /// How long orders are placed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Length {
-    /// So long, after the time to warm up.
+    /// So long, after the time to warm up; longer where not one has ended by then.
     Time(Duration),
     /// Until so many have ended after the time to warm up.
     Sagas(u64),
@@ -488,7 +488,11 @@ impl Runner {
             }
             Phase::Measured => {
                 let is_over = match self.load.length {
-                    Length::Time(time) => now - self.measured_since >= time,
+                    // however slow it is, there is something to tell
+                    Length::Time(time) => {
+                        let is_told = self.outcome.ended > 0 && self.outcome.calls.count() > 0;
+                        is_told && now - self.measured_since >= time
+                    }
                     Length::Sagas(sagas) => self.outcome.ended >= sagas,
                 };
                 if is_over {

@@ -30,7 +30,12 @@ impl Rig {
             request[field] = value.clone();
         }
         let path = format!("/v1/sagas/{saga}:act");
-        self.gateway.post(&path, &request, None).await?.success()
+        // what was refused, or only looked at, leaves it free
+        let key = format!("{verb}-{saga}");
+        self.gateway
+            .post(&path, &request, Some(&key))
+            .await?
+            .success()
     }
 }
 
@@ -85,8 +90,18 @@ async fn a_refund_that_cannot_be_made_is_settled_by_hand() {
         would["effects"],
         json!(["probe the undo of charge-payment #2"])
     );
-    rig.act(&saga, "resolve", claim, json!({})).await.unwrap();
+    let resolve = || rig.act(&saga, "resolve", claim.clone(), json!({}));
+    let resolved = resolve().await.unwrap();
     let ended = rig.saga_in(&saga, "SAGA_STATE_COMPENSATED").await;
+    // whoever did not hear the answer asks again, and is told it with the saga as it is now
+    let told = resolve().await.unwrap();
+    assert_eq!(told["effects"], resolved["effects"]);
+    assert_eq!(told["changed"], resolved["changed"]);
+    assert_eq!(told["saga"]["state"], "SAGA_STATE_COMPENSATED");
+    let wrong = json!({"reason": "paid in cash", "resolve": claim});
+    let (path, key) = (format!("/v1/sagas/{saga}:act"), format!("resolve-{saga}"));
+    let reused = rig.gateway.post(&path, &wrong, Some(&key)).await.unwrap();
+    assert_eq!(reused.status.as_u16(), 409);
     assert_eq!(standing(&ended, "charge-payment"), "netted");
     assert_eq!(standing(&ended, "reserve-stock"), "netted");
 }

@@ -8,10 +8,9 @@ use palinode_rpc::Violations;
 use palinode_saga::Verb;
 use palinode_values::UserId;
 use prost::Message;
-use sha2::{Digest, Sha256};
 
-use super::By;
 use super::verb::{by, version};
+use super::{By, Key};
 use crate::runner::deed::StoredDeed;
 use crate::runner::registry::{Registry, StoredPlan};
 use crate::store::bulk::{BulkRow, Count, Filter};
@@ -34,14 +33,6 @@ pub(crate) struct WantedBulk {
     pub(crate) key: Option<Key>,
 }
 
-/// The idempotency key of a request, and what it stands for.
-#[derive(Debug, Clone)]
-pub(crate) struct Key {
-    pub(crate) key: String,
-    /// SHA-256 of the request.
-    pub(crate) fingerprint: Vec<u8>,
-}
-
 const RATE_DEFAULT: i32 = 50;
 
 /// States in which something can be done with a saga, as the column has them.
@@ -54,10 +45,7 @@ pub(crate) fn wanted_bulk(
     principal: &UserId,
     key: Option<String>,
 ) -> Result<WantedBulk, Violations> {
-    let key = key.map(|key| Key {
-        key,
-        fingerprint: Sha256::digest(request.encode_to_vec()).to_vec(),
-    });
+    let key = Key::of(key, &request);
     let mut wrong = Violations::new();
     let by = by(&request.reason, principal, &mut wrong);
     let rate = match request.rate {

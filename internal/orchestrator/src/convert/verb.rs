@@ -8,7 +8,7 @@ use palinode_rpc::Violations;
 use palinode_saga::{Claim, Plan, Verb};
 use palinode_values::UserId;
 
-use super::By;
+use super::{By, Key};
 use crate::runner::deed::Deed;
 use crate::runner::registry::{Registry, StoredPlan};
 
@@ -20,12 +20,19 @@ pub(crate) struct Wanted {
     /// The version that was looked at.
     pub(crate) expected: Option<i64>,
     pub(crate) preview: bool,
+    /// Of a preview it stays free.
+    pub(crate) key: Option<Key>,
 }
 
 const REASON_CHARS: std::ops::RangeInclusive<usize> = 3..=500;
 
 /// Reads the request; every wrong field is named.
-pub(crate) fn wanted(request: ActOnSagaRequest, principal: &UserId) -> Result<Wanted, Violations> {
+pub(crate) fn wanted(
+    request: ActOnSagaRequest,
+    principal: &UserId,
+    key: Option<String>,
+) -> Result<Wanted, Violations> {
+    let key = Key::of(key.filter(|_| !request.preview), &request);
     let mut wrong = Violations::new();
     let by = by(&request.reason, principal, &mut wrong);
     let needs_version = matches!(
@@ -42,6 +49,7 @@ pub(crate) fn wanted(request: ActOnSagaRequest, principal: &UserId) -> Result<Wa
             by,
             expected: (request.expected_version > 0).then_some(request.expected_version),
             preview: request.preview,
+            key,
         }),
         Some(_) => Err(wrong),
         None => {

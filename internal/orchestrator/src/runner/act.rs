@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use palinode_db::{AsDbError, Error, Tx};
+use palinode_pb::saga::v1::{ActOnSagaResponse, LedgerEntry};
 use palinode_rpc::Violations;
-use palinode_saga::{Claim, DbTime, State, Verb};
+use palinode_saga::{Claim, DbTime, Verb};
 use palinode_values::{Coded, ErrorCode, SagaId};
+use prost::Message;
 
 use super::Engine;
 use super::batch::{Batch, Inputs, Written};
@@ -14,6 +16,7 @@ use super::encode::{OutputError, Payload, output_from_json};
 use super::registry::StoredPlan;
 use crate::convert::{self, Wanted};
 use crate::store::saga::Head;
+use crate::store::{read, verb_key};
 
 /// Why a verb did nothing.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +34,8 @@ pub(crate) enum ActError {
         /// What would be accepted instead.
         accepts: Vec<&'static str>,
     },
+    #[error("the idempotency key was used for another request")]
+    KeyReused,
     #[error("the request is not valid")]
     Invalid(#[from] Violations),
     #[error("the saga cannot be written")]
@@ -52,6 +57,7 @@ impl AsDbError for ActError {
             | Self::NotInterpreted(_)
             | Self::Stale { .. }
             | Self::Refused { .. }
+            | Self::KeyReused
             | Self::Invalid(_) => None,
         }
     }
@@ -62,7 +68,7 @@ impl Coded for ActError {
         match self {
             Self::NotFound(_) => ErrorCode::NotFound,
             Self::NotInterpreted(_) => ErrorCode::Internal,
-            Self::Stale { .. } => ErrorCode::Conflict,
+            Self::Stale { .. } | Self::KeyReused => ErrorCode::Conflict,
             Self::Refused { .. } => ErrorCode::Refused,
             Self::Invalid(_) => ErrorCode::Invalid,
             Self::Database(error) => error.code(),
@@ -75,6 +81,7 @@ impl Coded for ActError {
             Self::NotInterpreted(_) => "INTERNAL",
             Self::Stale { .. } => "SAGA_MOVED_ON",
             Self::Refused { refusal, .. } => refusal.rule,
+            Self::KeyReused => "IDEMPOTENCY_KEY_REUSED",
             Self::Invalid(_) => "INVALID_REQUEST",
             Self::Database(error) => error.reason(),
         }
@@ -84,32 +91,73 @@ impl Coded for ActError {
 /// What a verb did, or would do.
 #[derive(Debug)]
 pub(crate) struct Acted {
-    /// Plan and state before it.
-    pub(crate) before: (Arc<StoredPlan>, State),
     /// The plan after it.
     pub(crate) plan: Arc<StoredPlan>,
     /// The head after it.
     pub(crate) head: Head,
     /// What was sent, or would be, in words.
     pub(crate) effects: Vec<String>,
+    /// Entries of the ledger that it changed, or would.
+    pub(crate) changed: Vec<LedgerEntry>,
 }
 
-/// Acts on a saga, or shows what that would do.
+/// What came of a transaction.
+enum Done {
+    Now(Box<Acted>, Option<Written>),
+    /// The same request came before, and this was answered; without the saga.
+    Before(ActOnSagaResponse),
+}
+
+/// Acts on a saga, or shows what that would do. With the same key a repeat does nothing more: what was done is told
+/// again, with the saga as it is then.
 ///
 /// # Errors
-/// `Refused` names the rule, and the verbs that would be accepted. Nothing was done.
+/// `Refused` names the rule, and the verbs that would be accepted; `KeyReused`: the key came with another request.
+/// Nothing was done, and the key is free.
 pub(crate) async fn act(engine: &Engine, id: SagaId, wanted: &Wanted) -> Result<Acted, ActError> {
     if wanted.is_migration() {
         engine.registry.refresh(&engine.db).await?;
     }
-    let (acted, written) = engine
+    let done = engine
         .db
         .run_tx("saga.act", |tx| transact(engine, tx, id, wanted))
         .await?;
-    if let Some(written) = written {
-        written.committed(engine);
+    match done {
+        Done::Now(acted, written) => {
+            if let Some(written) = written {
+                written.committed(engine);
+            }
+            Ok(*acted)
+        }
+        Done::Before(answer) => {
+            let row = read::get(&engine.db, id).await?;
+            let head = row.ok_or(ActError::NotFound(id))?.head;
+            let plan = engine.plan(head.plan_id).await?;
+            Ok(Acted {
+                plan: plan.ok_or(ActError::NotInterpreted(id))?,
+                head,
+                effects: answer.effects,
+                changed: answer.changed,
+            })
+        }
     }
-    Ok(acted)
+}
+
+/// What was answered to the same request before; else its key is taken.
+async fn before(tx: &mut Tx, wanted: &Wanted) -> Result<Option<ActOnSagaResponse>, ActError> {
+    let Some(key) = &wanted.key else {
+        return Ok(None);
+    };
+    let principal = &wanted.by.principal;
+    let Some(before) = verb_key::take(tx, principal, key).await? else {
+        return Ok(None);
+    };
+    if !before.is_same {
+        return Err(ActError::KeyReused);
+    }
+    let answer = ActOnSagaResponse::decode(before.answer.as_slice());
+    let answer = answer.map_err(|e| Error::inconsistent("verb_key", "answer", &key.key, e))?;
+    Ok(Some(answer))
 }
 
 async fn transact(
@@ -117,7 +165,10 @@ async fn transact(
     mut tx: Tx,
     id: SagaId,
     wanted: &Wanted,
-) -> Result<(Tx, (Acted, Option<Written>)), ActError> {
+) -> Result<(Tx, Done), ActError> {
+    if let Some(answer) = before(&mut tx, wanted).await? {
+        return Ok((tx, Done::Before(answer)));
+    }
     let mut batch = Batch::new(engine);
     let inputs = Inputs {
         acted: vec![id],
@@ -137,6 +188,7 @@ async fn transact(
     }
     let plan = Arc::clone(&live.plan);
     let before = live.head.state.clone();
+    let ledger_before = convert::ledger_entries(&plan.plan, &before);
     let deed = wanted.deed(&engine.registry, &plan.plan)?;
     let output = match &deed {
         Deed::Verb(verb) => output(&plan, verb, wanted.output_json())?,
@@ -152,15 +204,17 @@ async fn transact(
     let after = deed.plan_after(&plan);
     let effects = would.effects.iter();
     let effects = effects.map(|e| convert::effect_words(&after.plan, e));
+    let mut changed = convert::ledger_entries(&after.plan, &would.state);
+    changed.retain(|entry| !ledger_before.contains(entry));
     let mut acted = Acted {
         effects: effects.collect(),
+        changed,
         head: live.head.clone(),
         plan: Arc::clone(after),
-        before: (Arc::clone(&plan), before),
     };
     if wanted.preview {
         acted.head.state = would.state;
-        return Ok((tx, (acted, None)));
+        return Ok((tx, Done::Now(Box::new(acted), None)));
     }
     if let Some((slot, payload)) = output {
         live.add(&slot, payload);
@@ -171,7 +225,16 @@ async fn transact(
     if written.left_out.contains(&id) {
         return Err(ActError::NotInterpreted(id));
     }
-    Ok((tx, (acted, Some(written))))
+    if let Some(key) = &wanted.key {
+        let answer = ActOnSagaResponse {
+            saga: None,
+            effects: acted.effects.clone(),
+            changed: acted.changed.clone(),
+            preview: false,
+        };
+        verb_key::keep(&mut tx, &wanted.by.principal, key, &answer.encode_to_vec()).await?;
+    }
+    Ok((tx, Done::Now(Box::new(acted), Some(written))))
 }
 
 /// The output that comes with a claim, and its slot. A claim that later steps depend on needs one.

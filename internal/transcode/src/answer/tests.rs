@@ -62,9 +62,16 @@ fn is_the_same(
 
 /// Fields of random numbers and types, most of them right.
 fn wire() -> impl Strategy<Value = Vec<u8>> {
-    let numbers: Vec<(u32, Kind, bool)> = KINDS
+    let numbers: Vec<(u32, Kind, bool, bool)> = KINDS
         .fields()
-        .map(|field| (field.number(), field.kind(), field.is_list()))
+        .map(|field| {
+            (
+                field.number(),
+                field.kind(),
+                field.is_list(),
+                field.is_map(),
+            )
+        })
         .collect();
     let field = (
         prop::sample::select(numbers),
@@ -79,10 +86,11 @@ fn wire() -> impl Strategy<Value = Vec<u8>> {
     );
     let leaf = vec(field, 0..12).prop_map(|fields| {
         let mut bytes = Vec::new();
-        for ((number, kind, is_list), luck, bits, content, packed) in fields {
+        for ((number, kind, is_list, is_map), luck, bits, content, packed) in fields {
             let right = match kind {
                 _ if luck == 0 => WireType::LengthDelimited,
-                _ if luck == 1 => WireType::Varint,
+                // reflection takes a number for the length of a map's entry; for us it is no entry
+                _ if luck == 1 && !is_map => WireType::Varint,
                 Kind::Double | Kind::Fixed64 | Kind::Sfixed64 => WireType::SixtyFourBit,
                 Kind::Float | Kind::Fixed32 | Kind::Sfixed32 => WireType::ThirtyTwoBit,
                 Kind::String | Kind::Bytes | Kind::Message(_) => WireType::LengthDelimited,

@@ -7,6 +7,8 @@ use palinode_values::Coded;
 use super::*;
 use crate::convert::{self, wanted};
 use crate::runner::act::{ActError, Acted, act};
+use crate::runner::retention;
+use crate::store::verb_key;
 
 impl World {
     pub(super) async fn act(&self, id: SagaId, verb: Verb) -> Result<Acted, ActError> {
@@ -19,13 +21,19 @@ impl World {
         verb: Verb,
         change: impl FnOnce(ActOnSagaRequest) -> ActOnSagaRequest,
     ) -> Result<Acted, ActError> {
-        let request = change(ActOnSagaRequest {
-            saga_id: id.to_string(),
-            verb: Some(verb),
-            reason: "asked by the customer".to_owned(),
-            ..ActOnSagaRequest::default()
-        });
-        act(&self.engine, id, &wanted(request, &ada())?).await
+        let request = change(request(id, verb));
+        act(&self.engine, id, &wanted(request, &ada(), None)?).await
+    }
+
+    /// With an idempotency key of somebody's.
+    async fn keyed(
+        &self,
+        (by, key): (&str, &str),
+        id: SagaId,
+        request: ActOnSagaRequest,
+    ) -> Result<Acted, ActError> {
+        let (by, key) = (by.parse().unwrap(), Some(key.to_owned()));
+        act(&self.engine, id, &wanted(request, &by, key)?).await
     }
 
     pub(super) async fn versions(&self, id: SagaId) -> Vec<(i64, String, String)> {
@@ -37,6 +45,15 @@ impl World {
             (entry.version, entry.input, entry.principal)
         });
         entries.collect()
+    }
+}
+
+fn request(id: SagaId, verb: Verb) -> ActOnSagaRequest {
+    ActOnSagaRequest {
+        saga_id: id.to_string(),
+        verb: Some(verb),
+        reason: "asked by the customer".to_owned(),
+        ..ActOnSagaRequest::default()
     }
 }
 
@@ -215,4 +232,63 @@ async fn a_pivot_that_was_done_by_hand_gives_what_later_steps_need() {
         .unwrap();
     let confirm = palinode_pb::order::v1::ConfirmOrder::decode(confirm.body.as_slice()).unwrap();
     assert_eq!(confirm.shipment_id, "by-hand");
+}
+
+#[tokio::test]
+async fn a_verb_with_a_key_is_done_once_and_a_repeat_is_told_what_was_done() {
+    let world = World::new().await;
+    let id = world.started("o-1").await;
+    let back = || request(id, Verb::ForceCompensate(ForceCompensate {}));
+    let ask = || world.keyed(("ada", "k1"), id, back());
+    let racers = tokio::join!(ask(), ask(), ask(), ask());
+    let versions = world.versions(id).await;
+    for told in [racers.0, racers.1, racers.2, racers.3] {
+        let told = told.unwrap();
+        assert_eq!(told.effects, ["undo reserve-stock #1"]);
+        assert!(!told.changed.is_empty());
+    }
+    let done: Vec<_> = versions.iter().filter(|(_, _, by)| by == "ada").collect();
+    assert_eq!(done.len(), 1, "{versions:?}");
+
+    // once more when it is over, with the saga as it is then, also from the archive
+    world.replies(vec![undone(id, "reserve-stock")]).await;
+    world.replies(vec![undone(id, "open-order")]).await;
+    let over = ask().await.unwrap();
+    assert_eq!(over.effects, ["undo reserve-stock #1"]);
+    assert_eq!(over.head.state.status, palinode_saga::Status::Compensated);
+    world.run("UPDATE archiving SET after = '0'").await;
+    assert_eq!(retention::step(&world.engine).await.unwrap(), 1);
+    assert_eq!(ask().await.unwrap().effects, ["undo reserve-stock #1"]);
+
+    // another request with the key is a conflict; another's key is another one
+    let other = world.keyed(("ada", "k1"), id, request(id, Verb::Pause(Pause {})));
+    assert_eq!(other.await.unwrap_err().reason(), "IDEMPOTENCY_KEY_REUSED");
+    let of_bob = world.keyed(("bob", "k1"), id, back()).await;
+    assert_ne!(of_bob.unwrap_err().reason(), "IDEMPOTENCY_KEY_REUSED");
+}
+
+#[tokio::test]
+async fn a_key_stays_free_where_nothing_was_done_and_is_forgotten_when_it_is_old() {
+    let world = World::new().await;
+    let id = world.started("o-1").await;
+    // refused, or only looked at
+    let resume = request(id, Verb::Resume(Resume {}));
+    let no = world.keyed(("ada", "k1"), id, resume).await;
+    refused(no);
+    let look = ActOnSagaRequest {
+        preview: true,
+        ..request(id, Verb::Pause(Pause {}))
+    };
+    world.keyed(("ada", "k1"), id, look).await.unwrap();
+    let pause = || request(id, Verb::Pause(Pause {}));
+    world.keyed(("ada", "k1"), id, pause()).await.unwrap();
+    world.keyed(("ada", "k1"), id, pause()).await.unwrap();
+
+    let db = &world.engine.db;
+    assert_eq!(verb_key::forget(db, 10).await.unwrap(), 0);
+    world
+        .run("UPDATE verb_key SET created_at = now() - interval '8 days'")
+        .await;
+    assert_eq!(verb_key::forget(db, 10).await.unwrap(), 1);
+    refused(world.keyed(("ada", "k1"), id, pause()).await);
 }
