@@ -150,7 +150,8 @@ async fn drop_skipped(db: &Db, lane: i16) -> Result<Vec<i64>, Error> {
 }
 
 /// The rows whose turn it is, at most `rows_max`, in order of their ids. Of a topic and key: the
-/// first that is parked, and those after it up to one that waits for a verdict.
+/// first that is parked, and those after it up to one that waits for a verdict, or has been skipped
+/// since the skipped ones were dropped.
 async fn free_rows(db: &Db, lane: i16, rows_max: usize) -> Result<Vec<Turn>, Error> {
     let rows = sqlx::query!(
         r#"WITH head AS (
@@ -158,7 +159,8 @@ async fn free_rows(db: &Db, lane: i16, rows_max: usize) -> Result<Vec<Turn>, Err
                FROM outbox_parked WHERE lane = $1 ORDER BY topic, key, id)
            SELECT p.lane, p.id, p.topic, p.event_id, p.created_at, p.key, p.traceparent,
                   p.tracestate, p.baggage, p.headers, p.payload, p.behind,
-                  p.behind OR p.verdict IS NOT NULL AS "free!", t.name AS "name?",
+                  p.verdict IS DISTINCT FROM 'skip' AND (p.behind OR p.verdict IS NOT NULL)
+                    AS "free!", t.name AS "name?",
                   t.partitions AS "partitions?"
              FROM head h
              JOIN outbox_parked p ON p.lane = $1 AND p.topic = h.topic AND p.key = h.key
@@ -211,10 +213,12 @@ async fn delete(db: &Db, lane: i16, ids: &[i64]) -> Result<(), Error> {
     Ok(())
 }
 
+/// One that is to be skipped since it was read still is.
 async fn park_again(db: &Db, lane: i16, refused: &[(i64, String)]) -> Result<(), Error> {
     let (ids, errors): (Vec<i64>, Vec<String>) = refused.iter().cloned().unzip();
     sqlx::query!(
-        "UPDATE outbox_parked p SET verdict = NULL, behind = false, error = r.error
+        "UPDATE outbox_parked p
+            SET verdict = nullif(p.verdict, 'replay'), behind = false, error = r.error
            FROM unnest($2::bigint[], $3::text[]) AS r(id, error)
           WHERE p.lane = $1 AND p.id = r.id",
         lane,

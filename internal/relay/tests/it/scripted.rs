@@ -21,6 +21,8 @@ pub(crate) struct Faults {
     /// Answers are held until `released`.
     pub(crate) hold: AtomicBool,
     pub(crate) released: Notify,
+    /// An answer is being held.
+    pub(crate) holding: AtomicBool,
     pub(crate) purges: AtomicU32,
 }
 
@@ -31,12 +33,12 @@ impl Publisher for Scripted {
 
     async fn send(&self, permit: Permit, page: Arc<Vec<Outgoing>>) -> Vec<Delivery> {
         let count = page.len();
-        if let Some(poison) = self.faults.poison
-            && page.iter().any(|out| out.body == poison)
-        {
-            return vec![Delivery::Rejected("refused by policy".to_owned()); count];
-        }
-        let mut deliveries = self.inner.send(permit, page).await;
+        let poison = self.faults.poison;
+        let mut deliveries = if page.iter().any(|out| Some(&*out.body) == poison) {
+            vec![Delivery::Rejected("refused by policy".to_owned()); count]
+        } else {
+            self.inner.send(permit, page).await
+        };
         let lose = |left: u32| left.checked_sub(1);
         let faults = &self.faults;
         let left = faults
@@ -46,6 +48,7 @@ impl Publisher for Scripted {
             deliveries[count / 2..].fill(Delivery::Unsent);
         }
         if faults.hold.load(Ordering::Acquire) {
+            faults.holding.store(true, Ordering::Release);
             faults.released.notified().await;
         }
         deliveries

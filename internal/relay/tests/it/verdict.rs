@@ -13,15 +13,23 @@ use crate::stack::{LIMIT, RunningRelay, Stack, events, execute, quick, record};
 
 const POISON: &[u8] = b"bad";
 
+fn strict() -> Arc<Faults> {
+    Arc::new(Faults {
+        poison: Some(POISON),
+        ..Faults::default()
+    })
+}
+
 impl Stack {
     /// A relay whose broker refuses the poison.
     fn strict_relay(&self) -> RunningRelay {
+        self.strict_relay_with(&strict())
+    }
+
+    fn strict_relay_with(&self, faults: &Arc<Faults>) -> RunningRelay {
         let scripted = Scripted {
             inner: self.producer(),
-            faults: Arc::new(Faults {
-                poison: Some(POISON),
-                ..Faults::default()
-            }),
+            faults: Arc::clone(faults),
         };
         RunningRelay::start(quick(), vec![self.source()], scripted)
     }
@@ -119,6 +127,28 @@ async fn a_record_whose_fault_still_stands_is_parked_again_with_its_error() {
     stack.check().await;
     assert_eq!(stack.bodies_of("k"), ["first"]);
     assert_eq!(stack.bodies_of("other"), ["x"]);
+    relay.stop().await;
+    stack.end().await;
+}
+
+#[tokio::test]
+async fn a_record_that_is_skipped_while_it_is_tried_again_is_dropped() {
+    let mut stack = Stack::start(1).await;
+    let faults = strict();
+    let relay = stack.strict_relay_with(&faults);
+    let bad = stack.park_one("k").await;
+    faults.hold.store(true, Ordering::Release);
+    stack.decide(&bad, Verdict::Replay).await;
+    eventually(LIMIT, "its answer is held", async || {
+        faults.holding.load(Ordering::Acquire).then_some(())
+    })
+    .await;
+    stack.decide(&bad, Verdict::Skip).await;
+    faults.hold.store(false, Ordering::Release);
+    faults.released.notify_one();
+    stack.until_parked(0).await;
+    stack.see_until("last").await;
+    assert_eq!(stack.bodies_of("k"), ["first", "last"]);
     relay.stop().await;
     stack.end().await;
 }
