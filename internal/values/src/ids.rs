@@ -22,8 +22,8 @@ pub struct InvalidId {
     pub rule: &'static str,
 }
 
-/// What of a millisecond has gone by follows it in 12 bits, as in RFC 9562, section 6.2, method 3:
-/// sagas that one batch starts are listed in their order.
+/// What of a millisecond has gone by follows it in 12 bits, as in RFC 9562, section 6.2, method 3: lists by id
+/// are in the order of drawing, to a microsecond.
 fn draw(clock: &Clock) -> Uuid {
     let now = clock.now();
     let seconds = u64::try_from(now.timestamp()).unwrap_or_default();
