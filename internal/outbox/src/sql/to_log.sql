@@ -27,10 +27,11 @@ CREATE OR REPLACE FUNCTION outbox_pending() RETURNS bigint LANGUAGE sql STABLE A
   SELECT count(*) FROM outbox o JOIN outbox_lane l USING (lane)
    WHERE NOT (pg_visible_in_snapshot(o.xid, l.s1)
               OR l.s2 IS NOT NULL AND o.id <= l.last_id AND pg_visible_in_snapshot(o.xid, l.s2)) $$;
--- The base sees what ended before this transaction began, and not this one, which owns every row by now: a
--- snapshot of its own would, for it leaves itself out of what is in flight.
+-- The base sees what ended before this statement, and not this transaction, which owns every row by now: a
+-- snapshot of its own would, for it leaves itself out of what is in flight. Nor anything that began after the
+-- last that ended: a snapshot lists only what is in flight below its xmax, so that one must not be raised.
 UPDATE outbox_lane
-   SET s1 = (SELECT format('%s:%s:%s', least(pg_snapshot_xmin(now), me), me,
+   SET s1 = (SELECT format('%s:%s:%s', least(pg_snapshot_xmin(now), me), least(pg_snapshot_xmax(now), me),
                            (SELECT string_agg(x::text, ',' ORDER BY x) FROM pg_snapshot_xip(now) AS x WHERE x < me))
                FROM (SELECT pg_current_snapshot() AS now, pg_current_xact_id() AS me) AS at)::pg_snapshot,
        s2 = NULL, last_id = 0;

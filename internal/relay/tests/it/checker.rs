@@ -23,8 +23,9 @@ impl Stack {
             .unwrap()
             .into_iter()
             .collect();
-        // every record of a deleted row is in the log: it comes, and repeats before it too
-        self.see(kept.len() - parked.len()).await;
+        // every record of a deleted row is in the log: it comes, however many repeats come before it
+        let missing = kept.keys().filter(|id| !parked.contains(id)).copied();
+        self.see_all(missing.collect()).await;
         self.see_the_rest().await;
         let mut first_seen = BTreeSet::new();
         let mut last_of_key: HashMap<(i16, Vec<u8>), i64> = HashMap::new();

@@ -1,8 +1,10 @@
-use palinode_outbox::{to_log, to_queue};
+use palinode_outbox::{Held, append, to_log, to_queue};
 use palinode_relay::{Mode, Options};
 use palinode_testkit::eventually;
 
-use crate::stack::{LIMIT, RunningRelay, Stack, count, execute, quick};
+use crate::stack::{
+    LIMIT, RunningRelay, Stack, count, draw_transaction_id, execute, quick, record,
+};
 use crate::writers::Writers;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -26,11 +28,9 @@ async fn a_transaction_that_stays_open_delays_nobody_and_is_published_in_the_end
     let mut stack = Stack::in_mode(Mode::Log, 1).await;
     let relay = stack.relay();
     let mut long = stack.db.begin().await.unwrap();
-    let held = palinode_outbox::Held::by_insert(&long, [b"long".to_vec()]);
-    let record = crate::stack::record("long", b"long");
-    palinode_outbox::append(&mut long, &held, &[record], "test")
-        .await
-        .unwrap();
+    let held = Held::by_insert(&long, [b"long".to_vec()]);
+    let record = record("long", b"long");
+    append(&mut long, &held, &[record], "test").await.unwrap();
     for number in 0..30 {
         stack.write(&format!("key-{number}"), &[b"x"]).await;
     }
@@ -64,6 +64,28 @@ async fn what_is_not_published_moves_with_the_shape() {
     let relay = stack.relay();
     stack.see(5).await;
     assert_eq!(stack.bodies(), ["1", "2", "3", "4", "5"]);
+    stack.check().await;
+    relay.stop().await;
+    stack.end().await;
+}
+
+/// The last that began is in flight at the base, and in no list of what is: no later one has ended.
+#[tokio::test]
+async fn who_began_before_the_base_and_writes_after_it_is_published() {
+    let mut stack = Stack::start(1).await;
+    for round in 0..5 {
+        to_queue(&stack.db).await.unwrap();
+        let mut tx = stack.db.begin().await.unwrap();
+        draw_transaction_id(&mut tx).await;
+        to_log(&stack.db).await.unwrap();
+        let key = format!("key-{round}");
+        let held = Held::by_insert(&tx, [key.clone().into_bytes()]);
+        let record = record(&key, b"late");
+        append(&mut tx, &held, &[record], "test").await.unwrap();
+        tx.commit().await.unwrap();
+    }
+    let relay = stack.relay();
+    stack.see(5).await;
     stack.check().await;
     relay.stop().await;
     stack.end().await;

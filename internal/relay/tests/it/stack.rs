@@ -1,8 +1,9 @@
+use std::collections::BTreeSet;
 use std::sync::Once;
 use std::time::Duration;
 
 use bytes::Bytes;
-use palinode_db::{Area, Db};
+use palinode_db::{Area, Db, Tx};
 use palinode_messaging::{
     BrokerKind, InProcessBroker, Kafka, Producer, Received, Record, StartAt, TOPICS, Topic,
     TopicTail, create_topics, delete_topics, partitions,
@@ -17,6 +18,7 @@ use palinode_values::{Clock, EventId};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 /// Everything here ends within this, or has failed.
 pub(crate) const LIMIT: Duration = Duration::from_secs(30);
@@ -204,6 +206,22 @@ impl Stack {
         &self.seen
     }
 
+    /// Waits for each of these records.
+    pub(crate) async fn see_all(&mut self, mut missing: BTreeSet<Uuid>) {
+        let id = |record: &Received| record.event_id().unwrap().0;
+        for record in &self.seen {
+            missing.remove(&id(record));
+        }
+        while !missing.is_empty() {
+            let Ok(next) = tokio::time::timeout(LIMIT, self.tail.recv()).await else {
+                panic!("never came: {missing:?}");
+            };
+            let next = next.unwrap();
+            missing.remove(&id(&next));
+            self.seen.push(next);
+        }
+    }
+
     /// What comes until nothing more does.
     pub(crate) async fn see_the_rest(&mut self) {
         // the last record is ours: whatever was published before it in its partition was seen
@@ -274,6 +292,18 @@ pub(crate) async fn count(db: &Db, sql: &'static str) -> i64 {
 )]
 pub(crate) async fn execute(db: &Db, sql: &'static str) {
     sqlx::raw_sql(sql).execute(db.pool()).await.unwrap();
+}
+
+/// As any statement does that writes a row.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a table of the test's own is in no migration"
+)]
+pub(crate) async fn draw_transaction_id(tx: &mut Tx) {
+    sqlx::query("INSERT INTO test_inbox DEFAULT VALUES")
+        .execute(tx.conn())
+        .await
+        .unwrap();
 }
 
 /// Commits records whose keys nobody else writes.

@@ -5,7 +5,7 @@ use palinode_outbox::{Doorbell, Held, append};
 use rand::Rng;
 use tokio::task::JoinSet;
 
-use crate::stack::{Stack, execute, record};
+use crate::stack::{Stack, draw_transaction_id, execute, record};
 
 const KEYS: u32 = 20;
 
@@ -59,10 +59,7 @@ async fn transaction(db: &Db, doorbell: &Doorbell, writer: u32, number: u32) {
     };
     let mut tx = db.begin().await.unwrap();
     // the inbox first: the transaction has its id now, and waits for the key later
-    sqlx::query("INSERT INTO test_inbox DEFAULT VALUES")
-        .execute(tx.conn())
-        .await
-        .unwrap();
+    draw_transaction_id(&mut tx).await;
     if slow {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
