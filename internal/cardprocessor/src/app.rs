@@ -6,7 +6,7 @@ use palinode_values::{Coded, ErrorCode};
 use crate::domain::{self, Asked, Charge, ChargeStands, Outcome, Processed, Refund};
 use crate::store;
 
-const SLOW_ANSWER: Duration = Duration::from_millis(300);
+const SLOW_ANSWER: Duration = Duration::from_secs(1);
 
 /// Why a call has no outcome.
 #[derive(Debug, thiserror::Error)]

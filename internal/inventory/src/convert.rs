@@ -6,7 +6,7 @@ use palinode_participant::{Event, Output, Undecodable, decoded};
 use palinode_pb::catalog::v1 as catalog;
 use palinode_pb::inventory::v1 as pb;
 use palinode_rpc::Violations;
-use palinode_values::{InvalidId, ReservationId, Sku, Timestamp};
+use palinode_values::{InvalidId, ReservationId, Sku, Timestamp, UserId};
 use prost::{Message, Name};
 
 use crate::app::Adjustment;
@@ -199,12 +199,14 @@ pub(crate) fn reservation_id(text: &str) -> Result<ReservationId, Violations> {
 
 pub(crate) fn adjustment(
     request: &pb::AdjustStockRequest,
+    caller: UserId,
     key: Option<String>,
 ) -> Result<Adjustment, Violations> {
     Ok(Adjustment {
         sku: sku(&request.sku)?,
         delta: request.delta,
         reason: request.reason.trim().to_owned(),
+        caller: Some(caller),
         request: key,
         opens: false,
     })

@@ -48,7 +48,8 @@ impl InventoryService for Rpc {
         request: Request<pb::AdjustStockRequest>,
     ) -> Result<Response<pb::AdjustStockResponse>, Status> {
         let key = palinode_rpc::idempotency_key(&request)?;
-        let adjustment = convert::adjustment(request.get_ref(), key)?;
+        let caller = palinode_rpc::caller(&request)?.user().clone();
+        let adjustment = convert::adjustment(request.get_ref(), caller, key)?;
         let level = app::adjust_stock(&self.db, &adjustment)
             .await
             .map_err(failed)?;

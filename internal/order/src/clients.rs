@@ -48,9 +48,11 @@ impl Orchestrator {
         found.collect()
     }
 
-    /// Whether the saga is over, and did all it had to do.
-    pub(crate) async fn has_completed(&self, id: SagaId) -> Result<bool, Unanswered> {
+    /// Whether something of the saga may still happen. One that is not found was over so long ago that
+    /// it is forgotten: ask of a saga that was seen at work.
+    pub(crate) async fn is_under_way(&self, id: SagaId) -> Result<bool, Unanswered> {
         let found = self.find(&[id]).await?;
-        Ok(found.get(&id) == Some(&SagaState::Completed))
+        let state = found.get(&id);
+        Ok(state.is_some_and(|state| *state != SagaState::Completed))
     }
 }

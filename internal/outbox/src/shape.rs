@@ -54,14 +54,17 @@ pub async fn to_log(db: &Db) -> Result<(), Error> {
 }
 
 /// Turns a log into a queue; a queue stays as it is. Writers wait meanwhile, and relays notice by
-/// themselves.
+/// themselves. Of a foreign log every row is published once more.
 ///
 /// # Errors
 /// `Contended`: a transaction holds the table; nothing is changed then.
 pub async fn to_queue(db: &Db) -> Result<(), Error> {
     let mut connection = db.pool().acquire().await?;
-    if shape(&mut connection).await? == Shape::Queue {
-        return Ok(());
+    match shape(&mut connection).await? {
+        Shape::Queue => return Ok(()),
+        Shape::Log => {}
+        // its cursors do not tell what is published
+        Shape::Foreign => run(&mut connection, include_str!("sql/to_log.sql")).await?,
     }
     run(&mut connection, include_str!("sql/to_queue.sql")).await
 }

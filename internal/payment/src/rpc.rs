@@ -47,17 +47,12 @@ impl PaymentService for Handlers {
         &self,
         request: Request<pb::CreditWalletRequest>,
     ) -> Result<Response<pb::CreditWalletResponse>, Status> {
-        let key = idempotency_key(&request)?;
+        let (caller, key) = (caller(&request)?, idempotency_key(&request)?);
         let (user, amount) = convert::credit(request.into_inner())?;
-        let balance = credit_wallet(
-            &self.desk.db,
-            &self.desk.clock,
-            &user,
-            amount,
-            key.as_deref(),
-        )
-        .await
-        .map_err(|e| status(&e))?;
+        let key = key.as_deref().map(|key| (Some(caller.user()), key));
+        let balance = credit_wallet(&self.desk.db, &self.desk.clock, &user, amount, key)
+            .await
+            .map_err(|e| status(&e))?;
         let wallet = Some(convert::wallet(&user, balance));
         Ok(Response::new(pb::CreditWalletResponse { wallet }))
     }

@@ -292,6 +292,16 @@ impl Lanes {
         debug_assert!(matches!(loss, Loss::Harmless | Loss::InFlight));
     }
 
+    /// Drops all of them.
+    pub(crate) fn drop_all(&mut self) -> Loss {
+        let all = self
+            .owned
+            .iter()
+            .map(|(number, lane)| (*number, lane.epoch));
+        let all: Vec<_> = all.collect();
+        self.lose(&all)
+    }
+
     /// Drops lanes whose trust is over.
     pub(crate) fn expire(&mut self) -> (usize, Loss) {
         let now = boot_time();

@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use futures_util::{Stream, TryStreamExt};
 use palinode_db::{Db, Error};
+use palinode_outbox::{Shape, shape};
 use palinode_values::Timestamp;
 use sqlx::PgConnection;
 use sqlx::postgres::types::PgInterval;
@@ -9,6 +10,7 @@ use uuid::Uuid;
 
 use crate::log::{self, Cursor};
 use crate::options::Mode;
+use crate::page::Park;
 use crate::trust::{boot_time, trust_end};
 
 /// A row of the outbox.
@@ -123,32 +125,26 @@ pub(crate) async fn delete(
     Ok(())
 }
 
-/// Moves rows to `outbox_parked`, each with its error.
+/// Moves rows to `outbox_parked`, each with its error. Returns the lanes that the worker has; of others
+/// nothing is moved: whoever has them looks for parked keys when he takes them, and not later.
 pub(crate) async fn park(
     conn: &mut PgConnection,
-    lanes: &[i16],
-    ids: &[i64],
-    errors: &[String],
-    behind: &[bool],
-) -> Result<(), Error> {
-    sqlx::query!(
-        "WITH gone AS (
-           DELETE FROM outbox o
-            USING unnest($1::smallint[], $2::bigint[], $3::text[], $4::bool[])
-                  AS r(lane, id, error, behind)
-            WHERE o.lane = r.lane AND o.id = r.id RETURNING o.*, r.error, r.behind)
-         INSERT INTO outbox_parked (id, lane, topic, event_id, created_at, key, traceparent,
-                                    tracestate, baggage, headers, payload, error, behind)
-         SELECT id, lane, topic, event_id, created_at, key, traceparent, tracestate, baggage,
-                headers, payload, error, behind FROM gone",
-        lanes,
-        ids,
-        errors,
-        behind,
-    )
-    .execute(conn)
-    .await?;
-    Ok(())
+    worker: Uuid,
+    park: &[&Park],
+) -> Result<Vec<i16>, Error> {
+    let held = sqlx::query_file_scalar!(
+        "src/sql/park.sql",
+        worker,
+        &park.iter().map(|park| park.lane).collect::<Vec<_>>(),
+        &park.iter().map(|park| park.epoch).collect::<Vec<_>>(),
+        &park.iter().map(|park| park.id).collect::<Vec<_>>(),
+        &park
+            .iter()
+            .map(|park| park.error.clone())
+            .collect::<Vec<_>>(),
+        &park.iter().map(|park| park.behind).collect::<Vec<_>>(),
+    );
+    Ok(held.fetch_all(conn).await?)
 }
 
 /// Says that the worker lives, renews its leases, gives back the excess and takes free lanes up
@@ -158,7 +154,8 @@ pub(crate) async fn lease_round(
     plan: &RoundPlan,
 ) -> Result<Leased, Error> {
     let (living, mode) = beat(conn, plan).await?;
-    if mode != plan.mode {
+    // a log may have been restored behind the relay's back: then its cursors mean nothing
+    if mode != plan.mode || (mode == Mode::Log && shape(conn).await? != Shape::Log) {
         return Ok(Leased::Reshaped);
     }
     let sent = boot_time();
@@ -240,12 +237,13 @@ async fn renew(conn: &mut PgConnection, plan: &RoundPlan) -> Result<Vec<Renewed>
     Ok(renewed)
 }
 
-/// Takes lanes that are free, or whose owner is dead. Short row locks, so it is safe behind a pooler
-/// of transactions; MATERIALIZED: the subquery must run once.
+/// Takes lanes that are free, or whose owner is dead, or has dropped them: the worker itself, when its
+/// session ended. Short row locks, so it is safe behind a pooler of transactions; MATERIALIZED: the
+/// subquery must run once.
 ///
 /// A connection ends with its process, long before a lease. Should it end without: both publish for
-/// a moment, each in order, until the old owner's next renewal; that repeats records, and the first
-/// of each stay in order.
+/// a moment, each in order, until the old owner notices; that repeats records, and the first of each
+/// stay in order.
 async fn take(
     conn: &mut PgConnection,
     plan: &RoundPlan,
@@ -259,6 +257,7 @@ async fn take(
         "WITH free AS MATERIALIZED (
            SELECT lane FROM outbox_lane
             WHERE lease_until < clock_timestamp()
+               OR owner = $1 AND lane <> ALL ($4::smallint[])
                OR owner IN (SELECT id FROM outbox_worker
                              WHERE outbox_worker_is_dead(session, session_start))
             ORDER BY lane LIMIT $3 FOR UPDATE SKIP LOCKED)
@@ -269,6 +268,7 @@ async fn take(
         plan.worker,
         interval(plan.ttl),
         i64::try_from(wanted).unwrap_or(i64::MAX),
+        &plan.held.iter().map(|(lane, ..)| *lane).collect::<Vec<_>>(),
     )
     .fetch_all(conn)
     .await?;

@@ -95,8 +95,8 @@ struct Read {
 struct Run<'a, P> {
     worker: &'a Worker<P>,
     mode: Mode,
-    /// The outbox has another shape by now: this run is over.
-    reshaped: bool,
+    /// The outbox has another shape by now, or its log may be another one: this run is over.
+    over: bool,
     id: Uuid,
     topics: Arc<Topics>,
     lanes: Lanes,
@@ -147,12 +147,12 @@ impl<P: Publisher> Worker<P> {
         }
     }
 
-    /// Runs until `stop`, or until the outbox has another shape.
+    /// Runs until `stop`, or until the outbox may be another one.
     async fn run_as(&self, mode: Mode, topics: Topics, stop: &CancellationToken) {
         let mut run = Run {
             worker: self,
             mode,
-            reshaped: false,
+            over: false,
             id: uuid::Builder::from_random_bytes(rand::random()).into_uuid(),
             topics: Arc::new(topics),
             lanes: Lanes::default(),
@@ -180,7 +180,7 @@ impl<P: Publisher> Worker<P> {
             vacuuming: Step::new(),
             to_vacuum: 0,
         };
-        while !stop.is_cancelled() && !run.reshaped {
+        while !stop.is_cancelled() && !run.over {
             run.start_what_is_due();
             let wake = run.next_wake();
             tokio::select! {
@@ -347,12 +347,17 @@ impl<P: Publisher> Run<'_, P> {
         // leases are not renewed any more
         let trust_left = self.lanes.trust_left().unwrap_or_default();
         let mut deadline = Instant::now() + self.worker.options.stop_limit.min(trust_left);
-        if self.reshaped {
-            // what is acknowledged and not settled is published again, in the new shape
+        if self.over {
+            // what is acknowledged and not settled is published again
             deadline = Instant::now();
         }
         let mut purged = false;
         loop {
+            if self.over && self.mode == Mode::Log {
+                // a cursor of another server would skip what this one has
+                self.reports.clear();
+                self.waiting.clear();
+            }
             if self.has_to_settle() && self.settling.is_due() {
                 self.start_settling();
             }

@@ -62,6 +62,9 @@ async fn a_sound_order_is_confirmed_and_a_refused_one_leaves_nothing() {
         assert!(page.unwrap().status.is_success(), "{reason} has a page");
     }
 
+    for order in &decided {
+        shop.ended(order["sagaId"].as_str().unwrap()).await;
+    }
     // one was paid from the wallet, two took a piece, and of the others nothing is left
     let price = cents(&confirmed[0]["total"]);
     assert_eq!(shop.money("carol").await, 5_000_000 - price);

@@ -1,5 +1,5 @@
 use palinode_auth::Role;
-use palinode_db::Tx;
+use palinode_db::{Error as DbError, Tx};
 use palinode_telemetry::TraceContext;
 use palinode_values::UserId;
 
@@ -40,13 +40,21 @@ async fn write(
     if !accounts::lock_admins(&mut tx).await?.is_empty() {
         return Ok((tx, ()));
     }
-    match accounts::find_by_email(tx.conn(), &registration.email).await? {
+    // locked before it is believed: its owner may be changing his password, or deleting himself
+    let found = match accounts::find_by_email(tx.conn(), &registration.email).await? {
+        Some(found) => accounts::lock(&mut tx, &found.account.id).await?,
+        None => None,
+    };
+    match found {
         Some(found) => {
             let id = &found.account.id;
             let mut roles = found.account.roles;
             roles.push(Role::Admin);
             accounts::set_roles(&mut tx, id, &roles).await?;
-            accounts::set_password(&mut tx, id, found.password_version, hash).await?;
+            if !accounts::set_password(&mut tx, id, found.password_version, hash).await? {
+                let why = "a locked account has another version than when it was locked";
+                return Err(DbError::inconsistent("account", "password_version", id, why).into());
+            }
             sessions::end_others(&mut tx, id, None, Ended::PasswordChanged).await?;
         }
         None => {

@@ -1,13 +1,18 @@
+use std::time::Duration;
+
 use futures_util::future::join_all;
 use palinode_auth::Role;
 use palinode_pb::identity::v1 as pb;
 use palinode_pb::identity::v1::identity_service_server::IdentityService;
+use palinode_testkit::eventually;
 use palinode_values::ErrorCode;
 use tonic::{Code, Request};
 
 use super::fixture::{Fixture, PASSWORD, by, by_admin, numbers, refusal, registration, told};
 use crate::app::{Seed, first_admin, seed};
 use crate::convert;
+use crate::domain::Password;
+use crate::store::accounts;
 
 fn of(user: &str) -> pb::GetUserRequest {
     pb::GetUserRequest {
@@ -204,6 +209,55 @@ async fn who_has_waited_with_the_address_of_the_administrator_gains_nothing() {
     let principal = fixture.verified(&session.access_token).await;
     assert_eq!(principal.subject.as_str(), root);
     assert!(principal.roles.contains(&Role::Admin));
+}
+
+/// The same of one who changes his password, or deletes himself, while the administrator is made.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_changes_his_password_while_the_administrator_is_made_gains_nothing() {
+    for deletes in [false, true] {
+        let fixture = Fixture::new().await;
+        let root = fixture.register("root").await;
+        let stranger = root.parse().unwrap();
+        let hash = fixture
+            .handlers
+            .desk
+            .passwords
+            .hash(&Password("stranger-likes-tea".to_owned()))
+            .await
+            .unwrap();
+        let mut watch = fixture.database.connect().await;
+        let mut tx = fixture.db.begin().await.unwrap();
+        if deletes {
+            accounts::delete(&mut tx, &stranger).await.unwrap();
+        } else {
+            let changed = accounts::set_password(&mut tx, &stranger, 1, &hash).await;
+            assert!(changed.unwrap());
+        }
+        let settings = convert::first_admin("root@example.org", "root-likes-tea").unwrap();
+        let waits = async {
+            let is_waiting = async || {
+                let waiting = sqlx::query_scalar!(
+                    r#"SELECT count(*) AS "count!" FROM pg_stat_activity
+                        WHERE datname = current_database() AND wait_event_type = 'Lock'"#
+                );
+                let waiting = waiting.fetch_one(&mut watch).await.unwrap();
+                (waiting > 0).then_some(())
+            };
+            let limit = Duration::from_secs(30);
+            eventually(limit, "it waits for the stranger", is_waiting).await;
+            tx.commit().await.unwrap();
+        };
+        let (made, ()) = tokio::join!(first_admin(&fixture.handlers.desk, &settings), waits);
+        made.unwrap();
+        fixture
+            .sign_in("root", "stranger-likes-tea")
+            .await
+            .unwrap_err();
+        let name = if deletes { "root@example.org" } else { "root" };
+        let session = fixture.sign_in(name, "root-likes-tea").await.unwrap();
+        let principal = fixture.verified(&session.access_token).await;
+        assert!(principal.roles.contains(&Role::Admin));
+    }
 }
 
 #[tokio::test]

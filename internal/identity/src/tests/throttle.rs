@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use palinode_pb::identity::v1::identity_service_server::IdentityService;
@@ -70,10 +70,13 @@ async fn many_guesses_at_once_are_told_no_more_than_five() {
     let fixture = Fixture::new().await;
     fixture.register("alice").await;
     let guesses = (0..30).map(|_| fixture.sign_in("alice", "wrong horse"));
+    let began = Instant::now();
     let answers = join_all(guesses).await;
     let wrong = refusal(ErrorCode::Unauthenticated, "WRONG_CREDENTIALS");
     let told = answers.iter().filter(|answer| **answer == wrong).count();
-    assert_eq!(told, 5, "{answers:?}");
+    // the first pause is a second: on a slow machine some may come after it
+    let later = usize::try_from(began.elapsed().as_secs()).unwrap();
+    assert!((5..=5 + later).contains(&told), "{answers:?}");
 }
 
 #[tokio::test]

@@ -1,5 +1,5 @@
 use palinode_db::{Db, Tx};
-use palinode_values::Sku;
+use palinode_values::{Sku, UserId};
 
 use super::Error;
 use crate::domain::{Level, Reason, Refusal};
@@ -12,7 +12,9 @@ pub(crate) struct Adjustment {
     /// Not 0.
     pub(crate) delta: i64,
     pub(crate) reason: String,
-    /// Idempotency key: a repeat changes nothing and hears the same.
+    /// Who wishes it; `None`: a seed.
+    pub(crate) caller: Option<UserId>,
+    /// Idempotency key of the caller's: a repeat changes nothing and hears the same.
     pub(crate) request: Option<String>,
     /// A SKU that is not known is made known, which is what a seed does.
     pub(crate) opens: bool,
@@ -40,9 +42,11 @@ async fn adjust_in(mut tx: Tx, adjustment: &Adjustment) -> Result<(Tx, Level), E
         sku,
         delta,
         reason,
+        caller,
         request,
         opens,
     } = adjustment;
+    let caller = caller.as_ref().map_or("", UserId::as_str);
     let level = if *opens {
         store::lock_or_make(&mut tx, sku).await?
     } else {
@@ -50,7 +54,7 @@ async fn adjust_in(mut tx: Tx, adjustment: &Adjustment) -> Result<(Tx, Level), E
     };
     // under the lock: of two equal requests the second waits here and finds the first
     if let Some(request) = request
-        && let Some(made) = store::movement_of_request(&mut tx, request).await?
+        && let Some(made) = store::movement_of_request(&mut tx, caller, request).await?
     {
         if (&made.sku, made.delta, &made.reason) == (sku, *delta, reason) {
             return Ok((tx, made.level));
@@ -73,7 +77,7 @@ async fn adjust_in(mut tx: Tx, adjustment: &Adjustment) -> Result<(Tx, Level), E
         reason: reason.clone(),
         level,
     };
-    store::insert_movement(&mut tx, &movement, request.as_deref()).await?;
+    store::insert_movement(&mut tx, &movement, caller, request.as_deref()).await?;
     Ok((tx, level))
 }
 

@@ -56,6 +56,7 @@ async fn put_in(db: &Db, sku: &Sku, quantity: i64) -> Result<(), Error> {
         sku: sku.clone(),
         delta: quantity,
         reason: "seed".to_owned(),
+        caller: None,
         request: Some(format!("seed/{sku}")),
         opens: true,
     };

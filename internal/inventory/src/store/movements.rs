@@ -13,13 +13,15 @@ pub(crate) struct Movement {
     pub(crate) level: Level,
 }
 
-/// The movement that was made for a request, if it was made.
+/// The movement that was made for a request of this caller's, if it was made.
 pub(crate) async fn movement_of_request(
     tx: &mut Tx,
+    caller: &str,
     request: &str,
 ) -> Result<Option<Movement>, Error> {
     let row = sqlx::query!(
-        "SELECT sku, delta, reason, on_hand, held FROM movement WHERE request = $1",
+        "SELECT sku, delta, reason, on_hand, held FROM movement WHERE caller = $1 AND request = $2",
+        caller,
         request,
     )
     .fetch_optional(tx.conn())
@@ -47,16 +49,18 @@ pub(crate) async fn movement_of_request(
 pub(crate) async fn insert_movement(
     tx: &mut Tx,
     movement: &Movement,
+    caller: &str,
     request: Option<&str>,
 ) -> Result<(), Error> {
     sqlx::query!(
-        "INSERT INTO movement (sku, delta, reason, on_hand, held, request)
-         VALUES ($1, $2, $3, $4, $5, $6)",
+        "INSERT INTO movement (sku, delta, reason, on_hand, held, caller, request)
+         VALUES ($1, $2, $3, $4, $5, $6, $7)",
         movement.sku.as_str(),
         movement.delta,
         movement.reason,
         movement.level.on_hand,
         movement.level.held,
+        caller,
         request,
     )
     .execute(tx.conn())

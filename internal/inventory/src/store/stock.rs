@@ -58,8 +58,8 @@ pub(crate) async fn open(tx: &mut Tx, openings: &BTreeMap<&Sku, i64>) -> Result<
            SELECT n.sku, n.quantity FROM unnest($1::text[], $2::bigint[]) WITH ORDINALITY AS n(sku, quantity, ord)
             ORDER BY n.ord
            ON CONFLICT DO NOTHING RETURNING sku, on_hand)
-         INSERT INTO movement (sku, delta, reason, on_hand, held)
-         SELECT sku, on_hand, 'created', on_hand, 0 FROM opened WHERE on_hand > 0",
+         INSERT INTO movement (sku, delta, reason, on_hand, held, caller)
+         SELECT sku, on_hand, 'created', on_hand, 0, '' FROM opened WHERE on_hand > 0",
         &skus as &[&str],
         &quantities,
     )

@@ -1,11 +1,12 @@
 #![expect(clippy::unwrap_used, reason = "a test ends where its fixture fails")]
 
+use palinode_auth::{Caller, Role};
 use palinode_inventory::seed;
 use palinode_messaging::{BatchHandler, Committed, Headers, Received};
 use palinode_pb::catalog::v1::{Product, ProductCreated, ProductDeleted, ProductUpdated};
 use palinode_pb::inventory::v1::inventory_service_server::InventoryService;
 use palinode_pb::inventory::v1::{AdjustStockRequest, GetStockRequest};
-use palinode_rpc::Failure;
+use palinode_rpc::{Failure, call_of};
 use prost::{Message, Name};
 use tonic::Request;
 
@@ -157,6 +158,13 @@ async fn what_cannot_be_an_opening_is_parked_and_the_others_are_opened() {
     );
 }
 
+fn staff<T>(message: T) -> Request<T> {
+    call_of(
+        Caller::customer("ada".parse().expect("a user id")).with(Role::Staff),
+        message,
+    )
+}
+
 #[tokio::test]
 async fn stock_of_what_nobody_has_created_cannot_be_adjusted() {
     let fixture = Fixture::with(&[]).await;
@@ -167,7 +175,7 @@ async fn stock_of_what_nobody_has_created_cannot_be_adjusted() {
             delta,
             reason: "delivered".to_owned(),
         };
-        let refused = rpc.adjust_stock(Request::new(request)).await.unwrap_err();
+        let refused = rpc.adjust_stock(staff(request)).await.unwrap_err();
         assert_eq!(Failure::from(refused).reason, "UNKNOWN_SKU");
     }
     hear(&fixture, &[created("mug", 0)]).await;
@@ -176,7 +184,7 @@ async fn stock_of_what_nobody_has_created_cannot_be_adjusted() {
         delta: 5,
         reason: "delivered".to_owned(),
     };
-    rpc.adjust_stock(Request::new(request)).await.unwrap();
+    rpc.adjust_stock(staff(request)).await.unwrap();
     let sku = "mug".to_owned();
     let stock = rpc.get_stock(Request::new(GetStockRequest { sku })).await;
     assert_eq!(stock.unwrap().into_inner().stock.unwrap().available, 5);

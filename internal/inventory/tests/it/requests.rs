@@ -1,22 +1,28 @@
+use palinode_auth::{Caller, Role};
 use palinode_pb::inventory::v1::inventory_service_server::InventoryService;
 use palinode_pb::inventory::v1::{
     AdjustStockRequest, GetReservationRequest, GetStockRequest, ListStockRequest, ReservationState,
     Stock,
 };
 use palinode_pb::validate::Validate as _;
-use palinode_rpc::Failure;
+use palinode_rpc::{Failure, call_of};
 use palinode_values::ErrorCode;
 use tonic::{Request, Status};
 
 use crate::fixture::{Fixture, reservation_of};
 
 fn adjust(sku: &str, delta: i64, key: Option<&str>) -> Request<AdjustStockRequest> {
-    let reason = "counted".to_owned();
-    let mut request = Request::new(AdjustStockRequest {
+    adjust_by("ada", sku, delta, key)
+}
+
+fn adjust_by(staff: &str, sku: &str, delta: i64, key: Option<&str>) -> Request<AdjustStockRequest> {
+    let message = AdjustStockRequest {
         sku: sku.to_owned(),
         delta,
-        reason,
-    });
+        reason: "counted".to_owned(),
+    };
+    let caller = Caller::customer(staff.parse().expect("a user id")).with(Role::Staff);
+    let mut request = call_of(caller, message);
     if let Some(key) = key {
         request.metadata_mut().insert(
             "idempotency-key",
@@ -72,6 +78,23 @@ async fn an_adjustment_with_a_key_is_made_once() {
         assert_eq!(answer.into_inner().stock, mugs(on_hand, 0));
     }
     assert_eq!(fixture.broken().await, [""; 0]);
+}
+
+#[tokio::test]
+async fn each_caller_has_keys_of_his_own() {
+    let fixture = Fixture::with(&[("mug", 0)]).await;
+    let rpc = fixture.rpc();
+    // the last is the key of the seed
+    for (staff, key, then) in [
+        ("ada", "k1", 1),
+        ("ben", "k1", 2),
+        ("ada", "k1", 1),
+        ("ada", "seed/mug", 3),
+    ] {
+        let answer = rpc.adjust_stock(adjust_by(staff, "mug", 1, Some(key)));
+        let stock = answer.await.unwrap().into_inner().stock;
+        assert_eq!(stock, mugs(then, 0), "{staff}");
+    }
 }
 
 #[tokio::test]

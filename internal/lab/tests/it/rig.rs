@@ -90,6 +90,19 @@ impl Rig {
         .await
     }
 
+    /// Waits until the saga that placed an order is over, which is a little after it is decided.
+    pub(crate) async fn over(&self, order: &Json) {
+        let path = format!("/v1/sagas/{}", order["sagaId"].as_str().unwrap());
+        eventually(LIMIT, "the saga is over", async || {
+            let saga = self.gateway.get(&path).await.unwrap().success().unwrap();
+            let state = saga["state"].as_str().unwrap();
+            ["SAGA_STATE_COMPLETED", "SAGA_STATE_COMPENSATED"]
+                .contains(&state)
+                .then_some(())
+        })
+        .await;
+    }
+
     /// Asks for a cancellation until the saga that placed the order is over.
     pub(crate) async fn cancel(&self, order: &Json) -> Json {
         let path = format!("/v1/orders/{}:cancel", order["orderId"].as_str().unwrap());

@@ -1,4 +1,5 @@
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use palinode_messaging::{
@@ -23,6 +24,9 @@ pub(crate) struct Script {
     pub(crate) outages: Arc<Mutex<u32>>,
     /// Set: commits and never returns, until it is rung.
     pub(crate) hangs: Option<Arc<Notify>>,
+    /// With batches of so many partitions only.
+    pub(crate) hangs_from: usize,
+    pub(crate) hung: Arc<AtomicBool>,
     /// Futures that were dropped before they returned.
     pub(crate) dropped: Arc<Mutex<u32>>,
 }
@@ -54,7 +58,10 @@ impl BatchHandler for Script {
             return Err(Failure::batch("poison"));
         }
         self.committed.lock().unwrap().extend(bodies);
-        if let Some(hangs) = &self.hangs {
+        if let Some(hangs) = &self.hangs
+            && partitions(batch) >= self.hangs_from
+        {
+            self.hung.store(true, Ordering::Release);
             let mut guard = CountDrop(Arc::clone(&self.dropped), true);
             hangs.notified().await;
             guard.1 = false;
@@ -67,6 +74,11 @@ impl BatchHandler for Script {
         self.parked.lock().unwrap().push(body(record));
         Ok(Committed)
     }
+}
+
+fn partitions(batch: &[Received]) -> usize {
+    let partitions: HashSet<_> = batch.iter().map(|record| record.partition).collect();
+    partitions.len()
 }
 
 fn body(record: &Received) -> String {

@@ -21,24 +21,29 @@ pub(crate) struct Payload {
 }
 
 /// What a saga has to bind from: its input and the outputs so far; and the commands that were
-/// sent. Each once, by slot; a handful.
+/// sent. By slot; a handful.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Payloads(Vec<(Arc<str>, Payload)>);
 
 impl Payloads {
     pub(crate) fn get(&self, slot: &str) -> Option<&Payload> {
-        let found = self.0.iter().find(|(name, _)| &**name == slot);
+        let found = self.0.iter().rfind(|(name, _)| &**name == slot);
         found.map(|(_, payload)| payload)
     }
 
-    /// Adds it, unless the slot is taken: what is stored stays as it is.
+    /// Adds it, unless the slot is taken: what is stored stays as it is. Only an operator may say
+    /// something else than before, and his last word counts.
     pub(crate) fn add(&mut self, slot: &Arc<str>, payload: Payload) {
-        if self.get(slot).is_none() {
+        let is_new = match self.get(slot) {
+            Some(before) => slot.starts_with(CLAIMED) && *before != payload,
+            None => true,
+        };
+        if is_new {
             self.0.push((Arc::clone(slot), payload));
         }
     }
 
-    /// Adds those of the others whose slot is free.
+    /// Adds the others, which are younger.
     pub(crate) fn append(&mut self, others: Self) {
         for (slot, payload) in others.0 {
             self.add(&slot, payload);
@@ -113,6 +118,9 @@ pub(crate) enum EncodeError {
 /// The slot of the saga's input.
 pub(crate) const INPUT: &str = "input";
 
+/// Begins the slots of what operators said that steps would have answered.
+const CLAIMED: &str = "hand/";
+
 /// What is worked out once of a step of a plan: its slots, and how its commands are built.
 #[derive(Debug)]
 pub(crate) struct StepCodec {
@@ -168,7 +176,7 @@ impl StepCodec {
         };
         let steps = plan.steps().iter().map(|step| Self {
             output: output_slot(&step.name),
-            claimed: format!("hand/{}", step.name).into(),
+            claimed: format!("{CLAIMED}{}", step.name).into(),
             topic: commands_of(&step.participant),
             action: codec(&step.action, "cmd", &step.name),
             compensation: codec(&step.compensation, "undo", &step.name),

@@ -85,7 +85,7 @@ impl Coded for CancelError {
 /// order is answered as it stands.
 ///
 /// # Errors
-/// `NotYet`: the saga that placed the order has not completed; a reversing saga would race with the
+/// `NotYet`: the saga that placed the order is under way; a reversing saga would race with the
 /// rest of it.
 pub(crate) async fn cancel(
     desk: &Desk,
@@ -98,11 +98,10 @@ pub(crate) async fn cancel(
     let order = order
         .filter(|order| caller.may_see(&order.user))
         .ok_or(CancelError::NotFound(id))?;
-    if let Status::Confirmed(_) = order.status {
-        // confirmed by one of two last steps: the other may still be under way
-        if !orchestrator.has_completed(order.saga_id).await? {
-            return Err(CancelError::NotYet(id));
-        }
+    let was_confirmed = matches!(order.status, Status::Confirmed(_));
+    // confirmed by one of two last steps: the other may still be under way
+    if was_confirmed && orchestrator.is_under_way(order.saga_id).await? {
+        return Err(CancelError::NotYet(id));
     }
     let clock = &desk.clock;
     // drawn once: a second run of the transaction writes the same cancellation
@@ -118,6 +117,9 @@ pub(crate) async fn cancel(
             }
             let status = locked.into_iter().next().map(|standing| standing.status);
             let status = status.ok_or(CancelError::NotFound(id))?;
+            if matches!(status, Status::Confirmed(_)) && !was_confirmed {
+                return Err(CancelError::NotYet(id)); // since then: nobody has asked for its saga
+            }
             let next = status
                 .cancel(cancellation_id)
                 .map_err(|error| match error {

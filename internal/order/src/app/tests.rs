@@ -12,6 +12,7 @@ use palinode_pb::saga::v1::{
 };
 use palinode_telemetry::{TraceContext, Tracer};
 use palinode_testkit::database::{TestDatabase, test_database};
+use palinode_testkit::eventually;
 use palinode_values::{Clock, Coded, Currency, Money, OrderId, PaymentId, ShipmentId, Sku};
 use prost::Message;
 use tokio::task::JoinSet;
@@ -38,6 +39,9 @@ use crate::domain::{
 };
 use crate::store;
 use crate::wiring::KEYS_KEPT;
+
+/// Everything here ends within this, or has failed.
+const LIMIT: Duration = Duration::from_secs(30);
 
 /// A server, aborted when it is dropped.
 type Serving = JoinSet<Result<(), palinode_rpc::ServeError>>;
@@ -544,6 +548,67 @@ async fn an_order_is_cancelled_when_its_saga_is_over_and_not_before() {
     let again = world.cancel(&order, &over, None).await.unwrap();
     assert_eq!(again.cancellation, Some(cancellation));
     assert_eq!(world.cancellations().await, 1);
+}
+
+/// Its own saga may be under way: nobody has asked, for it was pending.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_order_that_is_confirmed_while_it_is_cancelled_is_not_cancelled_yet() {
+    let world = World::new().await;
+    let order = world.placed().await;
+    let known = vec![(order.saga_id.to_string(), SagaState::Running)];
+    let (running, _serving) = orchestrator(known).await;
+    let mut tx = world.db.begin().await.unwrap();
+    let confirm = Decision::Confirm(Fulfilment {
+        payment_id: PaymentId::new(&world.clock),
+        shipment_id: ShipmentId::new(&world.clock),
+    });
+    decide(&mut tx, &[(order.id, &confirm)]).await.unwrap();
+    let waits = async {
+        eventually(LIMIT, "it waits for the confirmation", async || {
+            let waiting = sqlx::query_scalar!(
+                r#"SELECT count(*) AS "count!" FROM pg_stat_activity
+                    WHERE datname = current_database() AND wait_event_type = 'Lock'"#
+            );
+            let waiting = waiting.fetch_one(world.db.pool()).await.unwrap();
+            (waiting > 0).then_some(())
+        })
+        .await;
+        tx.commit().await.unwrap();
+    };
+    let (cancelled, ()) = tokio::join!(world.cancel(&order, &running, None), waits);
+    assert_eq!(cancelled.unwrap_err().reason(), "NOT_YET");
+    assert_eq!(world.cancellations().await, 0);
+}
+
+#[tokio::test]
+async fn an_order_whose_saga_is_forgotten_by_now_is_cancelled() {
+    let world = World::new().await;
+    let (order, _, _serving) = world.confirmed(SagaState::Completed).await;
+    let (forgetful, _serving) = orchestrator(Vec::new()).await;
+    let cancelling = world.cancel(&order, &forgetful, None).await.unwrap();
+    assert_eq!(cancelling.status.word(), "cancelling");
+}
+
+/// He has it for a moment, and the sweep must not wait for him, nor he for the sweep.
+#[tokio::test]
+async fn a_saga_is_marked_as_known_later_where_somebody_holds_the_order() {
+    let world = World::new().await;
+    let (held, free) = (world.placed().await, world.placed().await);
+    let sagas = [held.saga_id, free.saga_id];
+    let mut tx = world.db.begin().await.unwrap();
+    store::order::lock(&mut tx, &[held.id]).await.unwrap();
+    store::order::mark_known(&world.db, &sagas).await.unwrap();
+    let left = async || {
+        let left = store::order::to_sweep(&world.db, Duration::ZERO, 10).await;
+        left.unwrap()
+    };
+    assert_eq!(left().await, [held.saga_id]);
+    drop(tx);
+    eventually(LIMIT, "it is free again", async || {
+        store::order::mark_known(&world.db, &sagas).await.unwrap();
+        left().await.is_empty().then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -363,16 +363,21 @@ pub(crate) async fn to_sweep(
     Ok(rows.into_iter().map(SagaId).collect())
 }
 
-/// The orchestrator knows these sagas: the sweep leaves them alone.
+/// The orchestrator knows these sagas: the sweep leaves them alone. What somebody else holds is left to the
+/// next sweep.
 pub(crate) async fn mark_known(db: &Db, sagas: &[SagaId]) -> Result<(), Error> {
     if sagas.is_empty() {
         return Ok(());
     }
     let ids: Vec<Uuid> = sagas.iter().map(|id| id.0).collect();
     sqlx::query!(
-        "WITH cancellations AS (
-             UPDATE cancellation SET saga_known = true WHERE saga_id = ANY($1))
-         UPDATE orders SET saga_known = true WHERE saga_id = ANY($1)",
+        "WITH free AS MATERIALIZED (
+             SELECT id FROM orders WHERE saga_id = ANY($1) ORDER BY id FOR UPDATE SKIP LOCKED
+         ), free_cancellations AS MATERIALIZED (
+             SELECT id FROM cancellation WHERE saga_id = ANY($1) ORDER BY id FOR UPDATE SKIP LOCKED
+         ), cancellations AS (
+             UPDATE cancellation c SET saga_known = true FROM free_cancellations f WHERE c.id = f.id)
+         UPDATE orders o SET saga_known = true FROM free WHERE o.id = free.id",
         &ids
     )
     .execute(db.pool())

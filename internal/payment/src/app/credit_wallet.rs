@@ -9,7 +9,8 @@ use crate::store::{credits, wallets};
 
 /// Puts money into a wallet, which is opened if need be, and returns its balance.
 ///
-/// With a `key`, a repeat of the same credit adds nothing. `amount` is more than zero.
+/// With the `key` of a caller, or of nobody, a repeat of the same credit adds nothing. `amount` is more than
+/// zero.
 ///
 /// # Errors
 /// `IDEMPOTENCY_KEY_REUSED`: the key came with another credit. `CURRENCY_MISMATCH`: the wallet is
@@ -19,7 +20,7 @@ pub(crate) async fn credit_wallet(
     clock: &Clock,
     user: &UserId,
     amount: Money,
-    key: Option<&str>,
+    key: Option<(Option<&UserId>, &str)>,
 ) -> Result<Money, Error> {
     db.run_tx("payment.credit_wallet", async |mut tx| {
         if let Some(key) = key {

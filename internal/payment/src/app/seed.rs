@@ -14,10 +14,9 @@ use crate::domain::Reason;
 pub async fn seed(db: &Db, wallets: &[(UserId, i64)]) -> Result<(), DbError> {
     let clock = Clock::system();
     for (user, minor) in wallets {
-        // a space, which no caller's key may have
         let key = format!("seed {user}");
         let amount = Money::new(*minor, Currency::EUR);
-        match credit_wallet(db, &clock, user, amount, Some(&key)).await {
+        match credit_wallet(db, &clock, user, amount, Some((None, &key))).await {
             Ok(_)
             | Err(Error::Refused {
                 reason: Reason::KeyReused | Reason::WalletClosed,

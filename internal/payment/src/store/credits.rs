@@ -14,11 +14,12 @@ pub(crate) enum Key {
     Reused,
 }
 
-/// Forgets keys that are older than `kept`, `limit` at the most; returns how many.
+/// Forgets callers' keys that are older than `kept`, `limit` at the most; returns how many.
 pub(crate) async fn forget_keys(db: &Db, kept: Duration, limit: i64) -> Result<u64, Error> {
     let forgotten = sqlx::query!(
-        "DELETE FROM wallet_credit WHERE key IN (
-           SELECT key FROM wallet_credit WHERE at < now() - make_interval(secs => $1)
+        "DELETE FROM wallet_credit WHERE (caller, key) IN (
+           SELECT caller, key FROM wallet_credit
+            WHERE at < now() - make_interval(secs => $1) AND caller <> ''
             ORDER BY at LIMIT $2)",
         kept.as_secs_f64(),
         limit
@@ -28,16 +29,20 @@ pub(crate) async fn forget_keys(db: &Db, kept: Duration, limit: i64) -> Result<u
     Ok(forgotten.rows_affected())
 }
 
-/// Takes a key for a credit. A second taker waits here until the first has committed.
+/// Takes a key of a caller's, or of nobody's, for a credit. A second taker waits here until the first has
+/// committed.
 pub(crate) async fn take_key(
     tx: &mut Tx,
-    key: &str,
+    (caller, key): (Option<&UserId>, &str),
     user: &UserId,
     amount: Money,
 ) -> Result<Key, Error> {
+    let caller = caller.map_or("", UserId::as_str);
     let inserted = sqlx::query!(
-        "INSERT INTO wallet_credit (key, user_id, amount_minor, currency) VALUES ($1, $2, $3, $4)
-         ON CONFLICT (key) DO NOTHING",
+        "INSERT INTO wallet_credit (caller, key, user_id, amount_minor, currency)
+         VALUES ($1, $2, $3, $4, $5)
+         ON CONFLICT (caller, key) DO NOTHING",
+        caller,
         key,
         user.as_str(),
         amount.minor,
@@ -50,8 +55,9 @@ pub(crate) async fn take_key(
         return Ok(Key::New);
     }
     let is_same = sqlx::query_scalar!(
-        r#"SELECT (user_id, amount_minor, currency) = ($2, $3, $4) AS "is_same!"
-             FROM wallet_credit WHERE key = $1"#,
+        r#"SELECT (user_id, amount_minor, currency) = ($3, $4, $5) AS "is_same!"
+             FROM wallet_credit WHERE caller = $1 AND key = $2"#,
+        caller,
         key,
         user.as_str(),
         amount.minor,

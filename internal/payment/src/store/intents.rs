@@ -204,9 +204,14 @@ pub(crate) async fn postpone(db: &Db, intent: &Intent, delay: Duration) -> Resul
 /// Locks intents and their payments, and reads these, each by the intent's key. What another taker has
 /// settled is left out.
 pub(crate) async fn lock(tx: &mut Tx, intents: &[&Intent]) -> Result<Vec<(Uuid, Payment)>, Error> {
-    let rows = sqlx::query_file!("src/sql/intent_lock.sql", &keys(intents.iter().copied()))
-        .fetch_all(tx.conn())
-        .await?;
+    let refunds = intents.iter().map(|i| i.call.refund().map(|(id, _)| id.0));
+    let rows = sqlx::query_file!(
+        "src/sql/intent_lock.sql",
+        &keys(intents.iter().copied()),
+        &refunds.collect::<Vec<_>>() as &[Option<Uuid>],
+    )
+    .fetch_all(tx.conn())
+    .await?;
     rows.into_iter()
         .map(|row| {
             let payment = Row {

@@ -15,10 +15,20 @@ fn handlers(fixture: &Fixture) -> Handlers {
 }
 
 fn credit(user: &str, minor: i64, key: Option<&str>) -> Request<pb::CreditWalletRequest> {
-    let mut request = Request::new(pb::CreditWalletRequest {
+    credit_by("ada", user, minor, key)
+}
+
+fn credit_by(
+    staff: &str,
+    user: &str,
+    minor: i64,
+    key: Option<&str>,
+) -> Request<pb::CreditWalletRequest> {
+    let message = pb::CreditWalletRequest {
         user_id: user.to_owned(),
         amount: Some(eur(minor)),
-    });
+    };
+    let mut request = call_of(customer(staff).with(Role::Staff), message);
     if let Some(key) = key {
         request
             .metadata_mut()
@@ -119,6 +129,35 @@ async fn a_key_credits_once_and_for_one_credit_only() {
         .unwrap();
     assert_eq!(balance(other_key.into_inner().wallet), 1_400);
     fixture.assert_books_are_right().await;
+}
+
+#[tokio::test]
+async fn each_caller_has_keys_of_his_own() {
+    let fixture = Fixture::new().await;
+    let handlers = handlers(&fixture);
+    for (staff, then) in [("ada", 100), ("ben", 200), ("ada", 200), ("ben", 200)] {
+        let credited = handlers.credit_wallet(credit_by(staff, "alice", 100, Some("k1")));
+        let wallet = credited.await.unwrap().into_inner().wallet;
+        assert_eq!(balance(wallet), then, "{staff}");
+    }
+    fixture.assert_books_are_right().await;
+}
+
+#[tokio::test]
+async fn what_was_seeded_once_is_not_seeded_again_however_old_it_is() {
+    let fixture = Fixture::new().await;
+    let wallets = [("alice".parse().unwrap(), 500)];
+    crate::app::seed(&fixture.db, &wallets).await.unwrap();
+    let aged = sqlx::query!("UPDATE wallet_credit SET at = now() - interval '8 days'");
+    aged.execute(fixture.db.pool()).await.unwrap();
+    let week = std::time::Duration::from_secs(7 * 24 * 3_600);
+    let forgotten = crate::store::credits::forget_keys(&fixture.db, week, 10).await;
+    assert_eq!(forgotten.unwrap(), 0);
+    crate::app::seed(&fixture.db, &wallets).await.unwrap();
+    let wallet = handlers(&fixture)
+        .get_wallet(wallet_of("", customer("alice")))
+        .await;
+    assert_eq!(balance(wallet.unwrap().into_inner().wallet), 500);
 }
 
 #[tokio::test]

@@ -1,15 +1,15 @@
 use std::sync::Arc;
 
+use palinode_auth::{Caller, Role};
 use palinode_messaging::{BatchHandler, Committed, Headers, Received};
 use palinode_pb::identity::v1 as identity;
 use palinode_pb::payment::v1 as pb;
 use palinode_pb::payment::v1::payment_service_server::PaymentService;
-use palinode_rpc::Failure;
+use palinode_rpc::{Failure, call_of};
 use palinode_values::ErrorCode;
 use prost::{Message, Name};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use tonic::Request;
 
 use super::cards::Running;
 use super::fixture::{CardProcessor, Fixture, Order, batches, eur, quick, users};
@@ -107,10 +107,14 @@ async fn a_closed_wallet_is_neither_charged_nor_credited() {
     let mut fixture = Fixture::with_wallets(&[("alice", 700)]).await;
     let handlers = fixture.handlers();
     let credit = async |key: &str| {
-        let mut request = Request::new(pb::CreditWalletRequest {
-            user_id: "alice".to_owned(),
-            amount: Some(eur(5)),
-        });
+        let staff = Caller::customer("ada".parse().unwrap());
+        let mut request = call_of(
+            staff.with(Role::Staff),
+            pb::CreditWalletRequest {
+                user_id: "alice".to_owned(),
+                amount: Some(eur(5)),
+            },
+        );
         let metadata = request.metadata_mut();
         metadata.insert("idempotency-key", key.parse().unwrap());
         let answer = handlers.credit_wallet(request).await;

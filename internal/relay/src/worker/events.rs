@@ -40,7 +40,7 @@ impl<P: Publisher> Run<'_, P> {
         match round {
             Ok(Leased::Reshaped) => {
                 tracing::info!(database, "the outbox has another shape");
-                self.reshaped = true;
+                self.over = true;
                 self.leasing.done(Duration::ZERO);
             }
             Ok(Leased::Round(round)) => {
@@ -59,6 +59,9 @@ impl<P: Publisher> Run<'_, P> {
             }
             Err(error) => {
                 self.warn("leases", &error);
+                // with its session the worker is dead to others, who may have its lanes by now
+                let loss = self.lanes.drop_all();
+                self.purge_after(loss);
                 self.leasing.failed(ttl / 5);
             }
         }
@@ -112,6 +115,11 @@ impl<P: Publisher> Run<'_, P> {
                 // it may be the shape of the outbox, which a lease round finds out
                 self.leasing.hurry();
                 self.reading.failed(Duration::MAX);
+                if self.mode == Mode::Log && matches!(error, Error::Unavailable(_)) {
+                    // a server that has crashed draws numbers of transactions again that a cursor here may
+                    // count as seen: those that it has stored are the ones that hold
+                    self.over = true;
+                }
                 for (lane, epoch) in lanes {
                     self.free_unread(lane, epoch, None);
                 }
@@ -177,14 +185,15 @@ impl<P: Publisher> Run<'_, P> {
         self.vacuuming.done(VACUUM_EVERY);
     }
 
-    pub(super) fn on_settled(&mut self, reports: Vec<Report>, done: Result<Vec<i16>, Error>) {
+    pub(super) fn on_settled(&mut self, mut reports: Vec<Report>, done: Result<Vec<i16>, Error>) {
         match done {
             Ok(lost) => {
                 self.settling.done(Duration::ZERO);
-                for of in reports.iter().flat_map(|report| &report.lanes) {
-                    if lost.contains(&of.lane) {
+                for report in &mut reports {
+                    for of in report.lanes.iter().filter(|of| lost.contains(&of.lane)) {
                         self.lanes.drop_lost(of.lane, of.epoch);
                     }
+                    report.park.retain(|park| !lost.contains(&park.lane));
                 }
                 for report in reports {
                     self.free(report);

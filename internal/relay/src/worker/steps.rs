@@ -126,8 +126,8 @@ impl<P: Publisher> Run<'_, P> {
             let settled = async {
                 match mode {
                     Mode::Queue => {
-                        own.run(async |conn| settle(conn, &reports).await).await?;
-                        Ok(Vec::new())
+                        own.run(async |conn| settle(conn, worker, &reports).await)
+                            .await
                     }
                     Mode::Log => settle_log(&db, worker, &reports).await,
                 }
@@ -161,18 +161,23 @@ async fn settle_log(db: &Db, worker: Uuid, reports: &[Report]) -> Result<Vec<i16
     log::settle(db, worker, &moved, &park).await
 }
 
-async fn settle(conn: &mut PgConnection, reports: &[Report]) -> Result<(), Error> {
-    let parks = || reports.iter().flat_map(|report| &report.park);
-    if parks().next().is_some() {
-        let lanes: Vec<i16> = parks().map(|park| park.lane).collect();
-        let ids: Vec<i64> = parks().map(|park| park.id).collect();
-        let errors: Vec<String> = parks().map(|park| park.error.clone()).collect();
-        let behind: Vec<bool> = parks().map(|park| park.behind).collect();
-        store::park(conn, &lanes, &ids, &errors, &behind).await?;
+/// Parks and deletes rows. Returns the lanes that are lost: nothing of theirs was parked.
+async fn settle(
+    conn: &mut PgConnection,
+    worker: Uuid,
+    reports: &[Report],
+) -> Result<Vec<i16>, Error> {
+    let park: Vec<_> = reports.iter().flat_map(|report| &report.park).collect();
+    let mut lost = Vec::new();
+    if !park.is_empty() {
+        let held = store::park(conn, worker, &park).await?;
+        lost.extend(park.iter().map(|park| park.lane));
+        lost.retain(|lane| !held.contains(lane));
     }
     let acked = || reports.iter().filter(|report| !report.acked.is_empty());
     if let (Some(report), None) = (acked().next(), acked().nth(1)) {
-        return store::delete(conn, &report.acked_lanes, &report.acked).await;
+        store::delete(conn, &report.acked_lanes, &report.acked).await?;
+        return Ok(lost);
     }
     let lanes: Vec<i16> = acked()
         .flat_map(|report| &report.acked_lanes)
@@ -182,7 +187,7 @@ async fn settle(conn: &mut PgConnection, reports: &[Report]) -> Result<(), Error
     if !ids.is_empty() {
         store::delete(conn, &lanes, &ids).await?;
     }
-    Ok(())
+    Ok(lost)
 }
 
 /// Gives a statement up after `limit`: its connection may be half open.

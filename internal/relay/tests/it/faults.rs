@@ -1,8 +1,10 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use palinode_testkit::eventually;
+
 use crate::scripted::{Faults, Scripted};
-use crate::stack::{RunningRelay, Stack, execute, quick};
+use crate::stack::{LIMIT, RunningRelay, Stack, count, execute, quick};
 use crate::writers::Writers;
 
 fn start(stack: &Stack, faults: &Arc<Faults>) -> RunningRelay {
@@ -63,6 +65,7 @@ async fn an_answer_that_is_held_opens_the_circuit() {
         .await;
     // written meanwhile: not read, though its lane is idle
     stack.write("b", &[b"2"]).await;
+    stack.see(1).await;
     stack.see_the_rest().await;
     assert_eq!(stack.bodies(), ["1"]);
     faults.hold.store(false, Ordering::Release);
@@ -100,6 +103,71 @@ async fn a_lane_that_is_lost_with_records_in_flight_is_purged() {
     faults.hold.store(false, Ordering::Release);
     faults.released.notify_waiters();
     stack.check().await;
+    relay.stop().await;
+    stack.end().await;
+}
+
+/// As a log leaves it that parks before its cursor has passed, or a dump.
+#[tokio::test]
+async fn a_row_that_is_parked_already_keeps_nobody_waiting() {
+    let mut stack = Stack::start(1).await;
+    stack.write("a", &[b"1"]).await;
+    execute(
+        &stack.db,
+        "INSERT INTO outbox_parked (id, lane, topic, event_id, created_at, key, headers, payload, error)
+         SELECT id, lane, topic, event_id, created_at, key, headers, payload, 'of before' FROM outbox",
+    )
+    .await;
+    let relay = stack.relay();
+    stack.write("b", &[b"2"]).await;
+    stack.check().await;
+    assert_eq!(stack.bodies(), ["2"]);
+    relay.stop().await;
+    stack.end().await;
+}
+
+/// Its next owner has looked for parked keys when he took it, and would publish what comes after.
+#[tokio::test]
+async fn who_has_lost_a_lane_parks_nothing_of_it() {
+    let mut stack = Stack::start(1).await;
+    let faults = Arc::new(Faults {
+        poison: Some(b"poison"),
+        ..Faults::default()
+    });
+    let mut relay = start(&stack, &faults);
+    relay.until("it has all", |status| status.lanes == 64).await;
+    let mut taker = stack.db.begin().await.unwrap();
+    sqlx::query!("SELECT lane FROM outbox_lane FOR UPDATE")
+        .fetch_all(taker.conn())
+        .await
+        .unwrap();
+    stack.write("a", &[b"poison"]).await;
+    eventually(LIMIT, "it is about to park", async || {
+        let waiting = sqlx::query_scalar!(
+            r#"SELECT count(*) AS "count!" FROM pg_stat_activity
+                WHERE datname = current_database() AND wait_event_type = 'Lock'
+                  AND query LIKE '%INSERT INTO outbox_parked%'"#
+        );
+        let waiting = waiting.fetch_one(stack.db.pool()).await.unwrap();
+        (waiting > 0).then_some(())
+    })
+    .await;
+    sqlx::query!(
+        "UPDATE outbox_lane SET owner = gen_random_uuid(), epoch = epoch + 1, paused = true,
+                lease_until = clock_timestamp() + interval '1h'"
+    )
+    .execute(taker.conn())
+    .await
+    .unwrap();
+    taker.commit().await.unwrap();
+    relay.until("it has none", |status| status.lanes == 0).await;
+    stack.two_lease_rounds().await;
+    let parked = "SELECT count(*) FROM outbox_parked";
+    assert_eq!(count(&stack.db, parked).await, 0);
+    let free = "UPDATE outbox_lane SET paused = false, lease_until = '-infinity'";
+    execute(&stack.db, free).await;
+    stack.check().await;
+    assert_eq!(count(&stack.db, parked).await, 1);
     relay.stop().await;
     stack.end().await;
 }

@@ -102,7 +102,7 @@ async fn a_lane_that_was_taken_away_is_noticed_and_taken_again_in_a_later_epoch(
         .fetch_all(stack.db.pool())
         .await
         .unwrap();
-    assert_eq!(epochs, [3; 10]);
+    assert!(epochs.iter().all(|epoch| *epoch >= 3), "{epochs:?}");
     relay.stop().await;
     stack.end().await;
 }
@@ -127,6 +127,32 @@ async fn a_paused_lane_is_not_read_until_it_is_resumed() {
         (rows().await == 0).then_some(())
     })
     .await;
+    stack.check().await;
+    relay.stop().await;
+    stack.end().await;
+}
+
+/// To others it is dead: they may have taken its lanes, and parked what it does not know of.
+#[tokio::test]
+async fn whoever_loses_his_session_takes_his_lanes_anew() {
+    let mut stack = Stack::start(1).await;
+    let mut relay = stack.steady_relay();
+    relay.until("it has all", |status| status.lanes == 64).await;
+    execute(
+        &stack.db,
+        "SELECT pg_terminate_backend(session) FROM outbox_worker",
+    )
+    .await;
+    relay
+        .until("it lost them", |status| status.lanes == 0)
+        .await;
+    relay
+        .until("it has all again", |status| status.lanes == 64)
+        .await;
+    let epochs = sqlx::query_scalar!("SELECT DISTINCT epoch FROM outbox_lane");
+    let epochs = epochs.fetch_all(stack.db.pool()).await.unwrap();
+    assert_eq!(epochs, [2]);
+    stack.write("a", &[b"x"]).await;
     stack.check().await;
     relay.stop().await;
     stack.end().await;

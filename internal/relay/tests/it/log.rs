@@ -14,7 +14,7 @@ async fn a_window_that_is_larger_than_a_page_is_read_in_parts() {
     // 16 rows of a lane are the least that a page may hold
     let options = Options {
         page_rows: 16,
-        ..quick()
+        ..Options::default()
     };
     let relay = RunningRelay::start(options, vec![stack.source()], stack.producer());
     let sum = stack.check().await;
@@ -53,7 +53,7 @@ async fn what_is_not_published_moves_with_the_shape() {
     stack.write("a", &[b"4"]).await;
     to_log(&stack.db).await.unwrap();
     to_log(&stack.db).await.unwrap(); // it is one
-    let relay = stack.relay();
+    let relay = stack.steady_relay();
     stack.see(4).await;
     stack.drained().await;
     relay.stop().await;
@@ -61,7 +61,7 @@ async fn what_is_not_published_moves_with_the_shape() {
     to_queue(&stack.db).await.unwrap();
     to_queue(&stack.db).await.unwrap();
     assert_eq!(count(&stack.db, "SELECT count(*) FROM outbox").await, 1);
-    let relay = stack.relay();
+    let relay = stack.steady_relay();
     stack.see(5).await;
     assert_eq!(stack.bodies(), ["1", "2", "3", "4", "5"]);
     stack.check().await;
@@ -118,7 +118,7 @@ async fn a_log_that_is_written_all_the_time_is_emptied() {
     let mut stack = Stack::in_mode(Mode::Log, 2).await;
     let options = Options {
         log_rows_max: 300,
-        ..quick()
+        ..Options::default()
     };
     let relay = RunningRelay::start(options, vec![stack.source()], stack.producer());
     let writers = Writers::start(&stack, 4, 400).await;
@@ -175,6 +175,92 @@ async fn a_backlog_of_more_rows_than_the_producer_takes_at_once_is_published() {
     .await;
     let relay = stack.relay();
     stack.drained().await;
+    relay.stop().await;
+    stack.end().await;
+}
+
+/// Its cursors count rows as published that nobody has seen.
+#[tokio::test]
+async fn a_log_of_another_server_becomes_a_queue_with_all_its_rows() {
+    let mut stack = Stack::in_mode(Mode::Log, 1).await;
+    stack.write("a", &[b"1"]).await;
+    execute(
+        &stack.db,
+        "UPDATE outbox_lane SET s1 = '4000000000:4000000000:'",
+    )
+    .await;
+    to_queue(&stack.db).await.unwrap();
+    let relay = stack.relay();
+    stack.see(1).await;
+    stack.check().await;
+    relay.stop().await;
+    stack.end().await;
+}
+
+#[tokio::test]
+async fn a_relay_at_work_notices_that_its_log_was_restored_from_another_server() {
+    let mut stack = Stack::in_mode(Mode::Log, 1).await;
+    let mut relay = stack.relay();
+    relay.until("it has all", |status| status.lanes == 64).await;
+    execute(
+        &stack.db,
+        "UPDATE outbox_lane SET paused = true, s1 = '4000000000:4000000000:';
+         UPDATE outbox_log SET system_identifier = system_identifier + 1",
+    )
+    .await;
+    relay.until("it refuses", |status| !status.database).await;
+    stack.write("a", &[b"1"]).await;
+    execute(&stack.db, "UPDATE outbox_lane SET paused = false").await;
+    to_log(&stack.db).await.unwrap();
+    stack.see(1).await;
+    stack.check().await;
+    relay.stop().await;
+    stack.end().await;
+}
+
+/// A server that crashes may draw the numbers of transactions again that it has not kept.
+#[tokio::test]
+async fn a_relay_that_loses_its_server_goes_on_with_the_cursors_that_are_stored() {
+    let mut stack = Stack::in_mode(Mode::Log, 1).await;
+    let mut relay = stack.relay();
+    relay.until("it has all", |status| status.lanes == 64).await;
+    stack.write("a", &[b"1"]).await;
+    stack.see(1).await;
+    stack.drained().await;
+    let of_before = sqlx::query_scalar!("SELECT id FROM outbox_worker")
+        .fetch_all(stack.db.pool())
+        .await
+        .unwrap();
+    execute(
+        &stack.db,
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+          WHERE datname = current_database() AND pid <> pg_backend_pid()",
+    )
+    .await;
+    eventually(LIMIT, "it began anew", async || {
+        let workers =
+            sqlx::query_scalar!("SELECT id FROM outbox_worker").fetch_all(stack.db.pool());
+        let workers = workers.await.ok()?;
+        (!workers.is_empty() && !workers.iter().any(|id| of_before.contains(id))).then_some(())
+    })
+    .await;
+    stack.write("a", &[b"2"]).await;
+    stack.check().await;
+    relay.stop().await;
+    stack.end().await;
+}
+
+/// To find where they begin, all of them would have to be read.
+#[tokio::test]
+async fn a_lane_with_very_many_rows_is_read_from_its_head() {
+    let mut stack = Stack::in_mode(Mode::Log, 1).await;
+    let body = vec![&b"x"[..]; 500];
+    for _ in 0..25 {
+        stack.write("a", &body).await;
+    }
+    let relay = RunningRelay::start(Options::default(), vec![stack.source()], stack.producer());
+    let sum = stack.check().await;
+    assert_eq!((sum.committed, sum.repeats), (12_500, 0));
     relay.stop().await;
     stack.end().await;
 }

@@ -101,7 +101,7 @@ async fn a_relay_that_is_killed_again_and_again_loses_nothing(mut stack: Stack) 
 }
 
 async fn a_row_that_commits_late_with_a_small_id_is_published(mut stack: Stack) {
-    let relay = stack.relay();
+    let relay = stack.steady_relay();
     let mut late = stack.db.begin().await.unwrap();
     let held = palinode_outbox::Held::by_insert(&late, [b"late".to_vec()]);
     let record = crate::stack::record("late", b"late");
@@ -120,7 +120,7 @@ async fn a_row_that_commits_late_with_a_small_id_is_published(mut stack: Stack) 
 }
 
 async fn records_that_are_written_one_by_one_are_published_one_by_one(mut stack: Stack) {
-    let mut relay = stack.relay();
+    let mut relay = stack.steady_relay();
     for count in 1..=20 {
         stack.write("a", &[b"x"]).await;
         stack.see(count).await;

@@ -1,14 +1,20 @@
 use palinode_messaging::Record;
+use palinode_relay::Options;
 use palinode_telemetry::{InMemorySpanExporter, TraceContext, Tracer};
 
-use crate::stack::{RunningRelay, Stack, quick, record, write};
+use crate::stack::{RunningRelay, Stack, record, write};
 
 #[tokio::test]
 async fn a_record_has_the_stored_headers_those_of_its_columns_and_its_trace_byte_for_byte() {
     let mut stack = Stack::start(1).await;
     let exporter = InMemorySpanExporter::default();
     let tracer = Tracer::in_memory("relay", &exporter);
-    let relay = RunningRelay::traced(quick(), vec![stack.source()], stack.producer(), tracer);
+    let relay = RunningRelay::traced(
+        Options::default(),
+        vec![stack.source()],
+        stack.producer(),
+        tracer,
+    );
     let traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
     let context = TraceContext::from_fields(
         Some(traceparent),

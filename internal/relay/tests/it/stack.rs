@@ -156,9 +156,8 @@ impl Stack {
     /// A relay that keeps its leases however slow the machine is: without a fault nothing is repeated.
     pub(crate) fn steady_relay(&self) -> RunningRelay {
         let options = Options {
-            lease_ttl: Options::default().lease_ttl,
             dead_rows_max: self.dead_rows_max,
-            ..quick()
+            ..Options::default()
         };
         RunningRelay::start(options, vec![self.source()], self.producer())
     }

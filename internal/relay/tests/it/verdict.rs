@@ -1,11 +1,12 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use palinode_messaging::{Headers, Topic, lane_of};
-use palinode_relay::Mode;
 use palinode_relay::operate::{
     Parked, Record, Refusal, Verdict, decide, lanes, list, set_paused, show, status,
 };
+use palinode_relay::{Mode, Options};
 use palinode_testkit::eventually;
 
 use crate::scripted::{Faults, Scripted};
@@ -31,7 +32,13 @@ impl Stack {
             inner: self.producer(),
             faults: Arc::clone(faults),
         };
-        RunningRelay::start(quick(), vec![self.source()], scripted)
+        // nothing is repeated, and verdicts are noticed soon
+        let options = Options {
+            lease_ttl: Duration::from_secs(6),
+            stop_limit: Options::default().stop_limit,
+            ..quick()
+        };
+        RunningRelay::start(options, vec![self.source()], scripted)
     }
 
     async fn parked(&self) -> Vec<Parked> {
@@ -84,7 +91,7 @@ async fn a_replay_keeps_the_order_of_its_key_while_later_records_arrive() {
     relay.stop().await;
 
     stack.decide(&bad, Verdict::Replay).await;
-    let relay = stack.relay();
+    let relay = stack.steady_relay();
     for _ in 0..50 {
         stack.write("k", &[b"later", b"and later"]).await;
         stack.write("other", &[b"x"]).await;

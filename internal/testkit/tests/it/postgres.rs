@@ -9,7 +9,7 @@ use palinode_testkit::postgres::{Cluster, Error, Options, Source};
 use palinode_testkit::{eventually, skipped};
 use sqlx::{Connection, Executor, PgConnection, Row};
 
-const SOON: Duration = Duration::from_secs(10);
+const SOON: Duration = Duration::from_secs(60);
 
 fn options(data_dir: Option<&Path>) -> Options {
     Options {

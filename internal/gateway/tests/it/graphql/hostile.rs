@@ -7,7 +7,7 @@ use serde_json::{Value as Json, json};
 use super::shop::{Open, Shop, product_id, refusal};
 
 /// What any document is answered within, on a machine that has other things to do.
-const SOON: Duration = Duration::from_secs(2);
+const SOON: Duration = Duration::from_secs(10);
 
 async fn refused(shop: &Open, document: &str, reason: &str) {
     let at = Instant::now();

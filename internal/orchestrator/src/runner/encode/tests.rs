@@ -144,3 +144,25 @@ fn payloads_survive_the_stored_form_and_the_first_of_a_slot_stays() {
     read.unpack(&first).unwrap();
     assert_eq!(read, payloads);
 }
+
+#[test]
+fn the_last_word_of_an_operator_counts_however_it_is_stored() {
+    let slot = "hand/a".into();
+    let (one, other) = (
+        filled("palinode.order.v1.PlaceOrder"),
+        filled("palinode.order.v1.ConfirmOrder"),
+    );
+    let mut payloads = Payloads::default();
+    payloads.add(&slot, one.clone());
+    let first = payloads.pack(0).unwrap();
+    payloads.add(&slot, one);
+    assert_eq!(payloads.pack(1), None, "he has said that already");
+    let mut said = Payloads::default();
+    said.add(&slot, other.clone());
+    payloads.append(said);
+    let second = payloads.pack(1).unwrap();
+    let mut read = Payloads::default();
+    read.unpack(&first).unwrap();
+    read.unpack(&second).unwrap();
+    assert_eq!(read.get("hand/a"), Some(&other));
+}

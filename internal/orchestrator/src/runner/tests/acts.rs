@@ -235,6 +235,37 @@ async fn a_pivot_that_was_done_by_hand_gives_what_later_steps_need() {
 }
 
 #[tokio::test]
+async fn an_operator_who_corrects_himself_is_believed_the_last_time() {
+    let world = World::new().await;
+    let id = world.started("o-1").await;
+    for reply in [reserved(id), charged(id)] {
+        world.replies(vec![reply]).await;
+    }
+    let step = "arrange-shipping";
+    let answer = |answer| reply(id, step, Direction::Forward, answer);
+    world.replies(vec![answer(Answer::Transient)]).await;
+    let resolve = |shipment: &str, unreachable| {
+        Verb::Resolve(Resolve {
+            step: step.to_owned(),
+            claim: Claim::Done.into(),
+            unreachable,
+            output_json: format!(r#"{{"shipmentId": "{shipment}"}}"#),
+        })
+    };
+    world.act(id, resolve("wrong", false)).await.unwrap();
+    let expired = Answer::Refused {
+        refusal: palinode_saga::Refusal::Expired,
+    };
+    world.replies(vec![answer(expired)]).await;
+    world.act(id, resolve("right", true)).await.unwrap();
+    let sent = world.outbox().await;
+    let confirm = sent.iter().find(|sent| sent.kind == "ConfirmOrder");
+    let confirm = confirm.unwrap().body.as_slice();
+    let confirm = palinode_pb::order::v1::ConfirmOrder::decode(confirm).unwrap();
+    assert_eq!(confirm.shipment_id, "right");
+}
+
+#[tokio::test]
 async fn a_verb_with_a_key_is_done_once_and_a_repeat_is_told_what_was_done() {
     let world = World::new().await;
     let id = world.started("o-1").await;
