@@ -37,6 +37,7 @@ pub async fn keep_partitions(db: &Db) -> Result<Partitions, Error> {
     let mut connection = db.pool().acquire().await?;
     let missing = missing(&mut connection).await?;
     let parents = parents(&mut connection).await?;
+    drop(connection); // there may be no other
     for (parent, day) in missing {
         let mut tx = db.begin().await?;
         if !lock(&mut tx).await? {
@@ -62,6 +63,7 @@ pub async fn keep_partitions(db: &Db) -> Result<Partitions, Error> {
             let Some(day) = dropped else { break };
             done.dropped.push((parent.clone(), day));
         }
+        let mut connection = db.pool().acquire().await?;
         if has_strays(&mut connection, &parent).await? {
             done.strays.push(parent);
         }

@@ -1,6 +1,6 @@
 //! The services as GraphQL calls them: in the name of whoever calls the gateway.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use http::request::Parts;
@@ -67,8 +67,8 @@ impl Services {
 pub(crate) struct Calls {
     services: Arc<Services>,
     metadata: MetadataMap,
-    /// For what is not asked to wait.
-    until: Instant,
+    /// For what is not asked to wait. Later for what is asked of an order that was waited for.
+    until: Mutex<Instant>,
     /// For all orders that the request places, one after the other.
     settled_until: Instant,
     wait: Duration,
@@ -85,7 +85,7 @@ impl Calls {
         let now = Instant::now();
         Self {
             trace_id: trace_id(&metadata),
-            until: now + services.call_limit,
+            until: Mutex::new(now + services.call_limit),
             settled_until: now + services.call_limit + wait,
             services: Arc::clone(services),
             metadata,
@@ -105,7 +105,7 @@ impl Calls {
 
     /// When its body has to be there.
     pub(crate) fn until(&self) -> Instant {
-        self.until
+        *self.until.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn request<T>(&self, message: T, until: Instant) -> Request<T> {
@@ -135,7 +135,11 @@ impl Calls {
         let answer = client.place_order(request);
         let transcoder = &self.services.transcoder;
         let answer = transcoder.ask("place_order", self.settled_until, answer);
-        Ok(answer.await?.into_inner())
+        let answer = answer.await;
+        let limit = self.services.call_limit;
+        *self.until.lock().unwrap_or_else(PoisonError::into_inner) =
+            (Instant::now() + limit).min(self.settled_until + limit);
+        Ok(answer?.into_inner())
     }
 }
 
@@ -145,9 +149,10 @@ macro_rules! calls {
         impl Calls {$(
             pub(crate) async fn $name(&self, message: $request) -> Result<$response, Problem> {
                 let mut client = $client::new(self.services.$channel.clone());
-                let answer = client.$name(self.request(message, self.until));
+                let until = self.until();
+                let answer = client.$name(self.request(message, until));
                 let transcoder = &self.services.transcoder;
-                let answer = transcoder.ask(stringify!($name), self.until, answer).await?;
+                let answer = transcoder.ask(stringify!($name), until, answer).await?;
                 Ok(answer.into_inner())
             }
         )*}

@@ -4,12 +4,11 @@ use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use axum::Router;
-use axum::serve::ListenerExt;
+use axum_server::accept::NoDelayAcceptor;
+use axum_server::{Handle, Server};
 use palinode_rpc::{channel_without_limit as channel, error_code, wait_preference};
 use palinode_service::{Context, Peers, Readiness};
 use palinode_transcode::{BuildError, StatusRule, Transcoder};
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::clients::Services;
@@ -24,7 +23,13 @@ const BODY_BYTES_MAX: usize = 64 * 1024;
 const CALL_LIMIT: Duration = Duration::from_secs(8);
 /// A stream ends then, and its client asks again: so connections move to new gateways.
 const STREAM_LIMIT: Duration = Duration::from_secs(600);
-const DRAIN_LIMIT: Duration = Duration::from_secs(5);
+/// For a new connection to say what it wants.
+const FIRST_LIMIT: Duration = Duration::from_secs(10);
+/// For one that has said something to say more, or to answer when it is asked whether it is there. Longer than proxies
+/// keep a connection that rests: one that is closed under a request is the worse end.
+const REST_LIMIT: Duration = Duration::from_secs(75);
+/// A call that is not asked to wait is answered in this time, and the process has more.
+const DRAIN_LIMIT: Duration = Duration::from_secs(10);
 
 /// Builds the gateway and serves it on the context's listener.
 ///
@@ -34,7 +39,7 @@ pub async fn build(context: Context) -> anyhow::Result<()> {
     let transcoder = transcoder(context.peers())?;
     let (listener, stop) = (context.take_listener(), context.tasks.stop_token());
     let readiness = context.readiness.clone();
-    let is_secure = context.config.tls_cert.is_some();
+    let is_secure = context.config.tls_cert.is_some() || context.config.behind_https;
     let is_ready = readiness_of(readiness, stop.clone());
     let services = Services::new(
         context.peers(),
@@ -56,6 +61,8 @@ pub async fn build(context: Context) -> anyhow::Result<()> {
         origins: context.config.origins()?,
     };
     let app = http::layers(router, edge, context.tracer.clone(), context.clock.clone());
+    let app = app.into_make_service_with_connect_info::<SocketAddr>();
+    let (listener, handle) = (listener.into_std()?, Handle::new());
     match Certificate::of(&context.config).await? {
         Some(certificate) => {
             let renewal = certificate.clone();
@@ -66,9 +73,14 @@ pub async fn build(context: Context) -> anyhow::Result<()> {
                     () = renewal.renew() => Ok(()),
                 }
             });
-            context.spawn("https", certificate.serve(listener, app, stop));
+            let server = limited(certificate.server(listener)?).handle(handle.clone());
+            context.spawn("https", until(stop, handle, server.serve(app)));
         }
-        None => context.spawn("http", serve(listener, app, stop)),
+        None => {
+            let server = axum_server::from_tcp(listener)?.acceptor(NoDelayAcceptor::new());
+            let server = limited(server).handle(handle.clone());
+            context.spawn("http", until(stop, handle, server.serve(app)));
+        }
     }
     Ok(())
 }
@@ -122,25 +134,31 @@ fn readiness_of(
     move || readiness.is_ready() && !stop.is_cancelled()
 }
 
-async fn serve(listener: TcpListener, app: Router, stop: CancellationToken) -> anyhow::Result<()> {
-    let listener = listener.tap_io(|connection| {
-        if let Err(error) = connection.set_nodelay(true) {
-            tracing::debug!(%error, "a connection will wait for more to send");
-        }
-    });
-    let app = app.into_make_service_with_connect_info::<SocketAddr>();
-    let serving = axum::serve(listener, app)
-        .with_graceful_shutdown(stop.clone().cancelled_owned())
-        .into_future();
-    let drained = async {
+/// Whoever opens a connection has to say something, and to be there still.
+fn limited<A>(mut server: Server<SocketAddr, A>) -> Server<SocketAddr, A> {
+    let builder = server.http_builder();
+    builder.http1().header_read_timeout(REST_LIMIT);
+    builder
+        .http2()
+        .keep_alive_interval(REST_LIMIT)
+        .keep_alive_timeout(REST_LIMIT);
+    server.first_request_timeout(FIRST_LIMIT)
+}
+
+/// Serves until `stop`; then lets requests in flight end.
+async fn until(
+    stop: CancellationToken,
+    handle: Handle<SocketAddr>,
+    serving: impl Future<Output = std::io::Result<()>>,
+) -> anyhow::Result<()> {
+    let stopped = async {
         stop.cancelled().await;
-        tokio::time::sleep(DRAIN_LIMIT).await;
+        handle.graceful_shutdown(Some(DRAIN_LIMIT));
+        // the server ends by itself then
+        std::future::pending::<()>().await;
     };
     tokio::select! {
         served = serving => Ok(served?),
-        () = drained => {
-            tracing::warn!("some HTTP requests did not end in time");
-            Ok(())
-        }
+        () = stopped => Ok(()),
     }
 }

@@ -27,7 +27,7 @@ mod turns;
 
 use batches::Batches;
 pub use handler::{BatchHandler, Committed, Failure};
-use inbox::Inbox;
+use inbox::{EndsLoop, Inbox};
 pub use turns::Turns;
 
 /// Records of one batch at the most: more make a transaction longer than the time it saves.
@@ -131,6 +131,7 @@ impl Consumer {
         thread::Builder::new()
             .name(format!("consumer-{}", options.group))
             .spawn(move || {
+                let _ends_loop = EndsLoop(Arc::clone(&intake));
                 poll_until_stopped(&client, &intake);
                 close(client);
                 done.send(()).ok(); // a loop that was dropped does not wait
@@ -175,8 +176,15 @@ impl Consumer {
         drop(batches);
         self.inbox.stop();
         // the thread ends either way, and the broker tells a member that is gone by its silence
-        if timeout(LEAVE_LIMIT, &mut self.closed).await.is_err() {
-            tracing::warn!("the group was not left in time: its last offsets may be repeated");
+        match timeout(LEAVE_LIMIT, &mut self.closed).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_gone)) => {
+                let why = std::io::Error::other("it ended by itself");
+                return Err(Error::Thread(why));
+            }
+            Err(_late) => {
+                tracing::warn!("the group was not left in time: its last offsets may be repeated");
+            }
         }
         match self.inbox.take_failure() {
             Some(error) => Err(Error::Client(error)),

@@ -131,6 +131,10 @@ pub struct Config {
         requires = "tls_cert"
     )]
     pub tls_key: Option<PathBuf>,
+    /// For the gateway: what stands before it speaks HTTPS with its clients. Cookies are for HTTPS alone then, and
+    /// browsers are told to come by it
+    #[arg(long, env = "PALINODE_BEHIND_HTTPS")]
+    pub behind_https: bool,
     /// For the gateway: an origin whose pages may use the API, such as `https://shop.example.org`; may be
     /// repeated [default: none]
     #[arg(

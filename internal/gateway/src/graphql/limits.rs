@@ -34,7 +34,6 @@ fn weight(field: &str) -> (usize, usize) {
         // an order is waited for
         "placeOrder" => (40, 1),
         "createProduct" | "updateInventory" => (20, 1),
-        "__typename" => (0, 1),
         _ => (1, 1),
     }
 }

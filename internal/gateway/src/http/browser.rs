@@ -27,7 +27,8 @@ const RENEWAL: &str = "/browser/session/renewal";
 /// Bytes of an answer with tokens.
 const ANSWER_MAX: usize = 16 * 1024;
 
-/// Names of the cookies. With HTTPS a browser takes them from this host alone, and never over HTTP.
+/// Names of the cookies. With HTTPS a browser takes them from this host alone, and never over HTTP: with a path of its
+/// own, a neighbour of this host could set one that comes first.
 #[derive(Debug, Clone, Copy)]
 struct Names {
     access: &'static str,
@@ -37,7 +38,7 @@ struct Names {
 
 const fn names(is_secure: bool) -> Names {
     let (access, refresh) = if is_secure {
-        ("__Host-palinode-access", "__Secure-palinode-refresh")
+        ("__Host-palinode-access", "__Host-palinode-refresh")
     } else {
         ("palinode-access", "palinode-refresh")
     };
@@ -149,8 +150,7 @@ async fn renew(State(session): State<Session>, request: Request<Body>) -> Respon
         return signed_out();
     };
     let answer = session.refresh(&parts, &token).await;
-    let is_over =
-        answer.status().is_client_error() && answer.status() != StatusCode::TOO_MANY_REQUESTS;
+    let is_over = answer.status().is_client_error() && !is_undecided(answer.status());
     let mut response = session.take_over(answer).await;
     if is_over {
         session.forget(&mut response);
@@ -165,6 +165,9 @@ async fn sign_out(State(session): State<Session>, request: Request<Body>) -> Res
     {
         // the access token has expired: the session has not
         let answer = session.refresh(&parts, &token).await;
+        if is_undecided(answer.status()) {
+            return answer;
+        }
         if let Ok(tokens) = read(answer).await {
             parts.headers.extend(bearer(&tokens.access_token));
         }
@@ -173,13 +176,19 @@ async fn sign_out(State(session): State<Session>, request: Request<Body>) -> Res
     let answer = session
         .ask(&parts, Method::DELETE, path, Body::empty())
         .await;
-    if answer.status().is_server_error() {
+    if is_undecided(answer.status()) {
         return answer;
     }
     // a session that is over already is signed out too
     let mut response = StatusCode::NO_CONTENT.into_response();
     session.forget(&mut response);
     response
+}
+
+/// Whether an answer tells nothing of the session, which may live on.
+fn is_undecided(status: StatusCode) -> bool {
+    let again = [StatusCode::TOO_MANY_REQUESTS, StatusCode::REQUEST_TIMEOUT];
+    status.is_server_error() || again.contains(&status)
 }
 
 fn signed_out() -> Response {
@@ -250,7 +259,12 @@ impl Session {
     }
 
     fn refresh_cookie(&self, token: String, age: Option<Duration>) -> Cookie<'static> {
-        self.cookie(self.names.refresh, SESSION, token, age)
+        let path = if self.names.is_secure {
+            "/" // what the prefix of its name wants
+        } else {
+            SESSION
+        };
+        self.cookie(self.names.refresh, path, token, age)
     }
 
     fn cookie(
@@ -274,5 +288,40 @@ impl Session {
         let value = HeaderValue::try_from(cookie.to_string());
         let value = value.expect("a token is header text, as it came in one");
         response.headers_mut().append(header::SET_COOKIE, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Signs out with a refresh cookie, where the refresh is answered `refresh` and the rest `rest`.
+    async fn sign_out_where(refresh: StatusCode, rest: StatusCode) -> (StatusCode, usize) {
+        let api = Router::new().fallback(async move |uri: Uri| match uri.path() {
+            "/v1/sessions:refresh" => refresh,
+            _ => rest,
+        });
+        let request = Request::delete(SESSION)
+            .header(header::COOKIE, "__Host-palinode-refresh=r")
+            .body(Body::empty())
+            .unwrap();
+        let answer = routes(api, true).oneshot(request).await.unwrap();
+        let cookies = answer.headers().get_all(header::SET_COOKIE).iter().count();
+        (answer.status(), cookies)
+    }
+
+    #[tokio::test]
+    async fn nobody_is_told_that_he_is_signed_out_while_his_session_may_live() {
+        let (away, busy) = (
+            StatusCode::SERVICE_UNAVAILABLE,
+            StatusCode::TOO_MANY_REQUESTS,
+        );
+        let refused = StatusCode::UNAUTHORIZED;
+        assert_eq!(sign_out_where(away, refused).await, (away, 0));
+        assert_eq!(sign_out_where(busy, refused).await, (busy, 0));
+        assert_eq!(sign_out_where(refused, away).await, (away, 0));
+        assert_eq!(sign_out_where(refused, busy).await, (busy, 0));
+        let over = (StatusCode::NO_CONTENT, 2);
+        assert_eq!(sign_out_where(refused, refused).await, over);
     }
 }

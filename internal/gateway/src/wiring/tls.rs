@@ -6,15 +6,11 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context as _;
-use axum::Router;
-use axum_server::Handle;
-use axum_server::tls_rustls::RustlsConfig;
+use axum_server::Server;
+use axum_server::accept::NoDelayAcceptor;
+use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use palinode_service::Config;
 use rustls::crypto::aws_lc_rs;
-use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
-
-use super::DRAIN_LIMIT;
 
 /// How often the files are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
@@ -79,27 +75,12 @@ impl Certificate {
         }
     }
 
-    /// Serves until `stop`; then lets requests in flight end.
-    pub(crate) async fn serve(
+    /// A server that shows it.
+    pub(crate) fn server(
         self,
-        listener: TcpListener,
-        app: Router,
-        stop: CancellationToken,
-    ) -> anyhow::Result<()> {
-        let handle = Handle::new();
-        let app = app.into_make_service_with_connect_info::<SocketAddr>();
-        let serving = axum_server::from_tcp_rustls(listener.into_std()?, self.config)?
-            .handle(handle.clone())
-            .serve(app);
-        let stopped = async {
-            stop.cancelled().await;
-            handle.graceful_shutdown(Some(DRAIN_LIMIT));
-            // the server ends by itself then
-            std::future::pending::<()>().await;
-        };
-        tokio::select! {
-            served = serving => Ok(served?),
-            () = stopped => Ok(()),
-        }
+        listener: std::net::TcpListener,
+    ) -> std::io::Result<Server<SocketAddr, RustlsAcceptor<NoDelayAcceptor>>> {
+        let acceptor = RustlsAcceptor::new(self.config).acceptor(NoDelayAcceptor::new());
+        Ok(axum_server::from_tcp(listener)?.acceptor(acceptor))
     }
 }

@@ -19,7 +19,8 @@ pub(crate) async fn try_password(
     password: &Password,
     of: Option<&Verified>,
 ) -> Result<bool, Error> {
-    let login: Login = Sha256::digest(login.to_lowercase()).into();
+    // as accounts are found: another spelling is not another count
+    let login: Login = Sha256::digest(failures::fold(&desk.db, login).await?).into();
     if let Some(pause) = failures::refused_for(&desk.db, &login).await? {
         return Err(Error::Throttled(pause));
     }

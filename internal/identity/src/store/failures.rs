@@ -6,6 +6,12 @@ use palinode_values::Timestamp;
 /// SHA-256 of a login, lower case.
 pub(crate) type Login = [u8; 32];
 
+/// A login in small letters, as the database sees them.
+pub(crate) async fn fold(db: &Db, login: &str) -> Result<String, Error> {
+    let folded = sqlx::query_scalar!(r#"SELECT lower($1) AS "folded!""#, login);
+    Ok(folded.fetch_one(db.pool()).await?)
+}
+
 /// How much longer a login is refused.
 pub(crate) async fn refused_for(db: &Db, login: &Login) -> Result<Option<Duration>, Error> {
     let row = sqlx::query!(

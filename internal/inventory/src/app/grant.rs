@@ -52,7 +52,7 @@ async fn look(mut tx: Tx, clock: &Clock) -> Result<(Tx, Granted), Error> {
     let skus: BTreeSet<&Sku> = lines.map(|line| &line.sku).collect();
     let skus: Vec<&Sku> = skus.into_iter().collect();
     let (reserved, levels) = store::lock(&mut tx, &orders, &skus).await?;
-    let reserved: BTreeSet<OrderId> = reserved.iter().map(|r| r.order).collect();
+    let mut reserved: BTreeSet<OrderId> = reserved.iter().map(|r| r.order).collect();
     let mut levels: BTreeMap<Sku, _> = levels.into_iter().collect();
 
     let decided = fates(&mut levels, &wanted, now);
@@ -62,7 +62,7 @@ async fn look(mut tx: Tx, clock: &Clock) -> Result<(Tx, Granted), Error> {
     for (wait, fate) in wanted.iter().zip(decided) {
         let outcome = match fate {
             Fate::Waits => continue,
-            Fate::Granted if reserved.contains(&wait.order) => {
+            Fate::Granted if !reserved.insert(wait.order) => {
                 let detail = format!("order {} has a reservation already", wait.order);
                 failed(Refusal {
                     reason: Reason::AlreadyReserved,

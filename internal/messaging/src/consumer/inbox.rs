@@ -173,7 +173,13 @@ impl Inbox {
 
     /// The batch in hand is settled, or its rest is `rest`.
     pub(super) fn hold(&self, rest: &[Received]) {
-        self.lock().hand = partitions_of(rest);
+        let mut state = self.lock();
+        let State { hand, gone, .. } = &mut *state;
+        *hand = partitions_of(rest);
+        // what is settled needs no giving up: a mark that stays would be of the next batch, once the
+        // partition has come back
+        gone.retain(|partition| hand.contains(partition));
+        drop(state);
         self.changed.notify_all();
     }
 
@@ -230,4 +236,50 @@ fn partitions_of(batch: &[Received]) -> Vec<Partition> {
 
 fn size(record: &Received) -> usize {
     record.key.len() + record.body.len() + record.headers.size()
+}
+
+/// Ends the loop when the thread does, however that was.
+pub(super) struct EndsLoop(pub(super) Arc<Inbox>);
+
+impl Drop for EndsLoop {
+    fn drop(&mut self) {
+        self.0.stop();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Headers;
+
+    fn record(offset: i64) -> Received {
+        Received {
+            topic: Arc::from("test"),
+            partition: 0,
+            offset,
+            key: bytes::Bytes::new(),
+            body: bytes::Bytes::new(),
+            headers: Headers::with_capacity(0),
+        }
+    }
+
+    /// The batch was settled in the moment in which it was to be given up.
+    #[tokio::test]
+    async fn a_batch_that_was_settled_is_not_given_up_and_nor_is_the_next() {
+        let inbox = Inbox::new();
+        inbox.push(record(1));
+        assert_eq!(inbox.take(10).len(), 1);
+        let partition: Partition = (Arc::from("test"), 0);
+        inbox.lock().gone.push(partition.clone());
+        inbox.given_up.notify_one();
+        inbox.settled();
+        inbox.push(record(2));
+        assert_eq!(inbox.take(10).len(), 1);
+        let soon = Duration::from_millis(50);
+        let given_up = tokio::time::timeout(soon, inbox.give_up()).await;
+        assert!(given_up.is_err(), "{given_up:?}");
+        inbox.lock().gone.push(partition.clone());
+        inbox.given_up.notify_one();
+        assert_eq!(inbox.give_up().await, [partition]);
+    }
 }

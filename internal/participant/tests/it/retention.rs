@@ -115,3 +115,58 @@ async fn a_busy_table_keeps_nobody_waiting() {
     drop(reader);
     assert_eq!(keep_partitions(&fixture.db).await.unwrap().dropped.len(), 1);
 }
+
+/// As two migrations do that are started together.
+#[tokio::test]
+#[expect(clippy::disallowed_methods, reason = "no query data for tests")]
+async fn two_who_make_one_day_make_it_once() {
+    let fixture = Fixture::new().await;
+    let mut watch = fixture.database.connect().await;
+    let mut first = fixture.db.begin().await.unwrap();
+    sqlx::query(OLD_DAY).execute(first.conn()).await.unwrap();
+    let second = async {
+        let mut second = fixture.db.begin().await.unwrap();
+        sqlx::query("SET LOCAL lock_timeout = '60s'")
+            .execute(second.conn())
+            .await
+            .unwrap();
+        let made: bool = sqlx::query_scalar(OLD_DAY)
+            .fetch_one(second.conn())
+            .await
+            .unwrap();
+        made
+    };
+    let waits = async {
+        let is_waiting = async || {
+            let waiting: i64 = sqlx::query_scalar(
+                "SELECT count(*) FROM pg_stat_activity
+                  WHERE datname = current_database() AND wait_event_type = 'Lock'",
+            )
+            .fetch_one(&mut watch)
+            .await
+            .unwrap();
+            (waiting > 0).then_some(())
+        };
+        let limit = std::time::Duration::from_secs(30);
+        palinode_testkit::eventually(limit, "the second waits", is_waiting).await;
+        first.commit().await.unwrap();
+    };
+    let (made, ()) = tokio::join!(second, waits);
+    assert!(made);
+}
+
+/// The least that a service may have: one of them is for its hot path.
+#[tokio::test]
+async fn days_are_kept_over_two_connections() {
+    let fixture = Fixture::new().await;
+    fixture.run(KEEP_LONGER).await;
+    fixture.run(OLD_DAY).await;
+    fixture.run(KEEP).await;
+    let options = palinode_db::Options {
+        url: fixture.database.url.clone(),
+        service: "test".to_owned(),
+        connections_max: 1,
+    };
+    let db = palinode_db::Db::connect(&options).await.unwrap();
+    assert_eq!(keep_partitions(&db).await.unwrap().dropped.len(), 1);
+}

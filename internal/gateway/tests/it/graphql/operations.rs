@@ -1,5 +1,7 @@
 //! What each operation asks the services for, and tells.
 
+use std::time::{Duration, Instant};
+
 use palinode_pb::catalog::v1::CreateProductRequest;
 use palinode_pb::identity::v1::RegisterUserRequest;
 use palinode_pb::inventory::v1::AdjustStockRequest;
@@ -433,5 +435,26 @@ async fn an_amount_that_no_int_holds_is_an_error_and_not_another_amount() {
         .ask(&format!(r#"{{ product(id: "{id}") {{ name }} }}"#))
         .await;
     assert_eq!(answer["data"]["product"]["name"], "Product 999");
+    shop.stop().await;
+}
+
+/// The time that the order took is not that of what is asked of it.
+#[tokio::test]
+async fn an_order_that_was_waited_for_is_told_whole() {
+    let takes = Duration::from_secs(9);
+    let shop = Shop {
+        products: 20,
+        lines: 1,
+        takes,
+        ..Shop::default()
+    }
+    .open()
+    .await;
+    let began = Instant::now();
+    let answer = shop.ask_as(PLACE, lines(&[5]), &[]).await;
+    assert!(began.elapsed() >= takes, "longer than a call may take");
+    let order = &answer["data"]["placeOrder"];
+    let told = &order["order_products"][0]["product_id"];
+    assert_eq!(told, &json!(product_id(1)), "{answer:#}");
     shop.stop().await;
 }

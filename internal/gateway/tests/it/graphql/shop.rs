@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -37,6 +38,8 @@ pub(crate) struct Shop {
     pub(crate) lines: usize,
     /// Orders are not decided while somebody waits.
     pub(crate) is_slow: bool,
+    /// How long an order takes.
+    pub(crate) takes: Duration,
     pub(crate) asked: Mutex<Vec<Asked>>,
 }
 
@@ -377,7 +380,10 @@ impl Shop {
                 };
                 self.unary(call, get).await
             }
-            "PlaceOrder" => self.unary(call, move |m| shop.place_order(m)).await,
+            "PlaceOrder" => {
+                tokio::time::sleep(self.takes).await;
+                self.unary(call, move |m| shop.place_order(m)).await
+            }
             // such as the keys, which the gateway counts callers by
             _ => Status::unimplemented("not asked here").into_http(),
         }
