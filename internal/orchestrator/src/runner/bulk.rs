@@ -152,22 +152,27 @@ async fn before(tx: &mut Tx, wanted: &WantedBulk) -> Result<Option<BulkRow>, Bul
 
 /// Runs a bulk that waits, or goes on with one that was stopped.
 pub(crate) async fn run(engine: &Engine, id: BulkId) -> Result<BulkRow, BulkError> {
-    store::run(&engine.db, id).await?;
+    let began = store::run(&engine.db, id).await?;
     engine.bulks.ring();
-    not_ended(engine, id).await
+    let row = get(engine, id).await?;
+    // it may have come to its end since it began just now
+    if began { Ok(row) } else { not_ended(row) }
 }
 
 /// Stops a bulk. When this returns, nothing more of it is done.
 pub(crate) async fn stop(engine: &Engine, id: BulkId) -> Result<BulkRow, BulkError> {
     store::stop(&engine.db, id).await?;
-    not_ended(engine, id).await
+    not_ended(get(engine, id).await?)
 }
 
-async fn not_ended(engine: &Engine, id: BulkId) -> Result<BulkRow, BulkError> {
+async fn get(engine: &Engine, id: BulkId) -> Result<BulkRow, BulkError> {
     let row = store::get(engine.db.pool(), id).await?;
-    let row = row.ok_or(BulkError::NotFound(id))?;
+    row.ok_or(BulkError::NotFound(id))
+}
+
+fn not_ended(row: BulkRow) -> Result<BulkRow, BulkError> {
     if row.state == "done" {
-        return Err(BulkError::Ended(id));
+        return Err(BulkError::Ended(row.id));
     }
     Ok(row)
 }

@@ -271,16 +271,16 @@ pub(crate) async fn prepared(
     row.try_into()
 }
 
-/// Starts a bulk, or goes on with it; does nothing to one that is done.
-pub(crate) async fn run(db: &Db, id: BulkId) -> Result<(), Error> {
-    sqlx::query!(
+/// Starts a bulk, or goes on with it; false: it was running, or is done, and nothing was done to it.
+pub(crate) async fn run(db: &Db, id: BulkId) -> Result<bool, Error> {
+    let changed = sqlx::query!(
         "UPDATE bulk SET state = 'running', next_at = now(), started_at = coalesce(started_at, now())
           WHERE id = $1 AND state IN ('prepared', 'stopped')",
         id.0
     )
     .execute(db.pool())
     .await?;
-    Ok(())
+    Ok(changed.rows_affected() == 1)
 }
 
 /// Stops a bulk; waits for the slice that is under way.

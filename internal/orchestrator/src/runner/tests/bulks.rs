@@ -158,6 +158,27 @@ async fn a_bulk_is_counted_first_and_then_done_with_what_was_found() {
     assert_eq!(again.reason(), "BULK_ENDED");
 }
 
+/// Another orchestrator has carried it out before whoever started it could look.
+#[tokio::test]
+async fn a_bulk_that_is_done_as_soon_as_it_begins_was_begun() {
+    let world = World::new().await;
+    world.started_all(1).await;
+    let bulk = world.prepared(of_plan(), BACK).await;
+    world
+        .run(
+            "CREATE FUNCTION at_once() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+               NEW.state := 'done'; NEW.ended_at := now(); NEW.next_at := NULL; RETURN NEW; END $$",
+        )
+        .await;
+    world
+        .run("CREATE TRIGGER at_once BEFORE UPDATE ON bulk FOR EACH ROW EXECUTE FUNCTION at_once()")
+        .await;
+    let begun = bulk::run(&world.engine, bulk.id).await.unwrap();
+    assert_eq!(begun.state, "done");
+    let again = bulk::run(&world.engine, bulk.id).await.unwrap_err();
+    assert_eq!(again.reason(), "BULK_ENDED");
+}
+
 #[tokio::test]
 async fn a_saga_that_moved_on_meanwhile_is_left_alone_and_told() {
     let world = World::new().await;
