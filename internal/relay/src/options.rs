@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use palinode_outbox::Shape;
+
 /// How an outbox is emptied; the shape of its table says it. Both have the same contract.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Mode {
@@ -10,6 +12,17 @@ pub enum Mode {
     /// and indifferent to a transaction that stays open for long. The table has columns and an
     /// index of its own for it: see `palinode_outbox::to_log`.
     Log,
+}
+
+impl Mode {
+    /// The mode that a table of this shape is for; `None`: its cursors mean nothing here.
+    pub(crate) fn of(shape: Shape) -> Option<Self> {
+        match shape {
+            Shape::Queue => Some(Self::Queue),
+            Shape::Log => Some(Self::Log),
+            Shape::Foreign => None,
+        }
+    }
 }
 
 /// Limits of a relay; the defaults suit production.

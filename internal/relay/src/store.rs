@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use futures_util::{Stream, TryStreamExt};
 use palinode_db::{Db, Error};
-use palinode_outbox::{Shape, shape};
+use palinode_outbox::shape;
 use palinode_values::Timestamp;
 use sqlx::PgConnection;
 use sqlx::postgres::types::PgInterval;
@@ -153,9 +153,9 @@ pub(crate) async fn lease_round(
     conn: &mut PgConnection,
     plan: &RoundPlan,
 ) -> Result<Leased, Error> {
-    let (living, mode) = beat(conn, plan).await?;
-    // a log may have been restored behind the relay's back: then its cursors mean nothing
-    if mode != plan.mode || (mode == Mode::Log && shape(conn).await? != Shape::Log) {
+    let living = beat(conn, plan).await?;
+    // a log may also have been restored behind the relay's back: then its cursors mean nothing
+    if Mode::of(shape(conn).await?) != Some(plan.mode) {
         return Ok(Leased::Reshaped);
     }
     let sent = boot_time();
@@ -192,16 +192,16 @@ pub(crate) async fn lease_round(
     }))
 }
 
-/// The worker's heartbeat; returns how many live, itself included, and the shape of the outbox.
-async fn beat(conn: &mut PgConnection, plan: &RoundPlan) -> Result<(usize, Mode), Error> {
-    let row = sqlx::query!(
+/// The worker's heartbeat; returns how many live, itself included.
+async fn beat(conn: &mut PgConnection, plan: &RoundPlan) -> Result<usize, Error> {
+    let others = sqlx::query_scalar!(
         r#"WITH me AS (
              INSERT INTO outbox_worker (id, seen_until, session, session_start)
              SELECT $1, clock_timestamp() + $2, pg_backend_pid(), min(a.backend_start)
                FROM pg_stat_get_activity(pg_backend_pid()) a
                  ON CONFLICT (id) DO UPDATE SET seen_until = excluded.seen_until,
                     session = excluded.session, session_start = excluded.session_start)
-           SELECT count(*) AS "others!", to_regclass('outbox_log') IS NOT NULL AS "is_log!"
+           SELECT count(*) AS "others!"
              FROM outbox_worker
             WHERE id <> $1 AND seen_until > clock_timestamp()
               AND NOT outbox_worker_is_dead(session, session_start)"#,
@@ -210,8 +210,7 @@ async fn beat(conn: &mut PgConnection, plan: &RoundPlan) -> Result<(usize, Mode)
     )
     .fetch_one(conn)
     .await?;
-    let mode = if row.is_log { Mode::Log } else { Mode::Queue };
-    Ok((usize::try_from(row.others).unwrap_or_default() + 1, mode))
+    Ok(usize::try_from(others).unwrap_or_default() + 1)
 }
 
 /// Renews all at once; a lane that does not come back is lost.

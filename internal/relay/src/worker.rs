@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use palinode_db::{Db, Error, Own};
 use palinode_messaging::Backoff;
-use palinode_outbox::{Doorbell, Shape, TopicRow};
+use palinode_outbox::{Doorbell, TopicRow};
 use palinode_telemetry::{Histogram, Tracer};
 use palinode_values::Clock;
 use tokio::sync::{Mutex, watch};
@@ -196,11 +196,8 @@ impl<P: Publisher> Worker<P> {
     /// Asks what the outbox is made for, and reads the dictionary of topics.
     async fn look(&self) -> Result<(Mode, Vec<TopicRow>), Refusal> {
         let mut connection = self.db.pool().acquire().await.map_err(Error::from)?;
-        let mode = match palinode_outbox::shape(&mut connection).await? {
-            Shape::Queue => Mode::Queue,
-            Shape::Log => Mode::Log,
-            Shape::Foreign => return Err(Refusal::Foreign),
-        };
+        let mode = Mode::of(palinode_outbox::shape(&mut connection).await?);
+        let mode = mode.ok_or(Refusal::Foreign)?;
         drop(connection);
         Ok((mode, palinode_outbox::topics(&self.db).await?))
     }

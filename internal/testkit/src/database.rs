@@ -2,6 +2,7 @@
 
 use std::sync::OnceLock;
 use std::thread;
+use std::time::Duration;
 
 use anyhow::Context;
 use futures_util::future::try_join_all;
@@ -9,8 +10,8 @@ use palinode_db::{Area, Db};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::Progress;
 use crate::postgres::{Cluster, Options, Source};
+use crate::{Progress, eventually};
 
 /// Why databases could not be created.
 #[derive(Debug, thiserror::Error)]
@@ -121,6 +122,30 @@ impl TestDatabase {
         PgConnection::connect(&self.url)
             .await
             .expect("the test server accepts connections")
+    }
+
+    /// Waits until a statement with these words is kept waiting for a lock.
+    ///
+    /// # Panics
+    /// When none is for half a minute, or the server does not answer.
+    #[expect(clippy::disallowed_methods, reason = "asks the server about itself")]
+    pub async fn until_locked_out(&self, words: &str) {
+        let mut watch = self.connect().await;
+        let what = format!("a statement with {words:?} waits for a lock");
+        eventually(Duration::from_secs(30), &what, async || {
+            let waiting = sqlx::query_scalar(
+                "SELECT count(*) > 0 FROM pg_stat_activity
+                  WHERE datname = current_database() AND wait_event_type = 'Lock'
+                    AND strpos(query, $1) > 0",
+            );
+            let waiting: bool = waiting
+                .bind(words)
+                .fetch_one(&mut watch)
+                .await
+                .expect("the test server answers");
+            waiting.then_some(())
+        })
+        .await;
     }
 
     /// A pool, as a service has one.

@@ -48,22 +48,3 @@ async fn with_a_certificate_the_gateway_speaks_https_and_nothing_else() {
     assert!(!answer.starts_with(b"HTTP/"), "{answer:?}");
     edge.stop().await;
 }
-
-#[tokio::test]
-async fn who_says_nothing_is_not_listened_to_for_ever() {
-    let edge = Edge::alone_with(&[]).await;
-    let mut connections = Vec::new();
-    for said in ["", "GET / HT", "GET / HTTP/1.1\r\nhost: localhost\r\n"] {
-        let mut plain = TcpStream::connect(edge.address()).await.unwrap();
-        plain.write_all(said.as_bytes()).await.unwrap();
-        connections.push(plain);
-    }
-    for mut plain in connections {
-        let limit = std::time::Duration::from_secs(60);
-        let mut answer = Vec::new();
-        let closed = tokio::time::timeout(limit, plain.read_to_end(&mut answer)).await;
-        closed.expect("it is closed").ok();
-        assert_eq!(answer, b"");
-    }
-    edge.stop().await;
-}

@@ -1,10 +1,7 @@
-use std::time::Duration;
-
 use futures_util::future::join_all;
 use palinode_auth::Role;
 use palinode_pb::identity::v1 as pb;
 use palinode_pb::identity::v1::identity_service_server::IdentityService;
-use palinode_testkit::eventually;
 use palinode_values::ErrorCode;
 use tonic::{Code, Request};
 
@@ -225,7 +222,6 @@ async fn who_changes_his_password_while_the_administrator_is_made_gains_nothing(
             .hash(&Password("stranger-likes-tea".to_owned()))
             .await
             .unwrap();
-        let mut watch = fixture.database.connect().await;
         let mut tx = fixture.db.begin().await.unwrap();
         if deletes {
             accounts::delete(&mut tx, &stranger).await.unwrap();
@@ -235,16 +231,7 @@ async fn who_changes_his_password_while_the_administrator_is_made_gains_nothing(
         }
         let settings = convert::first_admin("root@example.org", "root-likes-tea").unwrap();
         let waits = async {
-            let is_waiting = async || {
-                let waiting = sqlx::query_scalar!(
-                    r#"SELECT count(*) AS "count!" FROM pg_stat_activity
-                        WHERE datname = current_database() AND wait_event_type = 'Lock'"#
-                );
-                let waiting = waiting.fetch_one(&mut watch).await.unwrap();
-                (waiting > 0).then_some(())
-            };
-            let limit = Duration::from_secs(30);
-            eventually(limit, "it waits for the stranger", is_waiting).await;
+            fixture.database.until_locked_out("account").await;
             tx.commit().await.unwrap();
         };
         let (made, ()) = tokio::join!(first_admin(&fixture.handlers.desk, &settings), waits);

@@ -26,6 +26,7 @@ pub(crate) struct Script {
     pub(crate) hangs: Option<Arc<Notify>>,
     /// With batches of so many partitions only.
     pub(crate) hangs_from: usize,
+    /// One of them does.
     pub(crate) hung: Arc<AtomicBool>,
     /// Futures that were dropped before they returned.
     pub(crate) dropped: Arc<Mutex<u32>>,

@@ -564,15 +564,7 @@ async fn an_order_that_is_confirmed_while_it_is_cancelled_is_not_cancelled_yet()
     });
     decide(&mut tx, &[(order.id, &confirm)]).await.unwrap();
     let waits = async {
-        eventually(LIMIT, "it waits for the confirmation", async || {
-            let waiting = sqlx::query_scalar!(
-                r#"SELECT count(*) AS "count!" FROM pg_stat_activity
-                    WHERE datname = current_database() AND wait_event_type = 'Lock'"#
-            );
-            let waiting = waiting.fetch_one(world.db.pool()).await.unwrap();
-            (waiting > 0).then_some(())
-        })
-        .await;
+        world._database.until_locked_out("orders").await;
         tx.commit().await.unwrap();
     };
     let (cancelled, ()) = tokio::join!(world.cancel(&order, &running, None), waits);

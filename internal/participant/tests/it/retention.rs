@@ -121,7 +121,6 @@ async fn a_busy_table_keeps_nobody_waiting() {
 #[expect(clippy::disallowed_methods, reason = "no query data for tests")]
 async fn two_who_make_one_day_make_it_once() {
     let fixture = Fixture::new().await;
-    let mut watch = fixture.database.connect().await;
     let mut first = fixture.db.begin().await.unwrap();
     sqlx::query(OLD_DAY).execute(first.conn()).await.unwrap();
     let second = async {
@@ -137,18 +136,7 @@ async fn two_who_make_one_day_make_it_once() {
         made
     };
     let waits = async {
-        let is_waiting = async || {
-            let waiting: i64 = sqlx::query_scalar(
-                "SELECT count(*) FROM pg_stat_activity
-                  WHERE datname = current_database() AND wait_event_type = 'Lock'",
-            )
-            .fetch_one(&mut watch)
-            .await
-            .unwrap();
-            (waiting > 0).then_some(())
-        };
-        let limit = std::time::Duration::from_secs(30);
-        palinode_testkit::eventually(limit, "the second waits", is_waiting).await;
+        fixture.database.until_locked_out("partition_make").await;
         first.commit().await.unwrap();
     };
     let (made, ()) = tokio::join!(second, waits);

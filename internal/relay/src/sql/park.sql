@@ -1,6 +1,6 @@
--- Fenced: nobody takes a lane while its row is locked, so that its next owner sees what is parked (KEY SHARE is in
--- the way of that alone, not of renewals). A row may be
--- parked already: a log parks before its cursor has passed, and a dump may hold both.
+-- Fenced: nobody takes a lane while its row is locked, so that its next owner sees what is parked. KEY SHARE is in
+-- the way of that alone, not of renewals. A row may be parked already: a log parks before its cursor has passed, and
+-- a dump may hold both.
 WITH held AS MATERIALIZED (
   SELECT l.lane
     FROM outbox_lane l

@@ -1,10 +1,8 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use palinode_testkit::eventually;
-
 use crate::scripted::{Faults, Scripted};
-use crate::stack::{LIMIT, RunningRelay, Stack, count, execute, quick};
+use crate::stack::{RunningRelay, Stack, count, execute, quick};
 use crate::writers::Writers;
 
 fn start(stack: &Stack, faults: &Arc<Faults>) -> RunningRelay {
@@ -142,16 +140,8 @@ async fn who_has_lost_a_lane_parks_nothing_of_it() {
         .await
         .unwrap();
     stack.write("a", &[b"poison"]).await;
-    eventually(LIMIT, "it is about to park", async || {
-        let waiting = sqlx::query_scalar!(
-            r#"SELECT count(*) AS "count!" FROM pg_stat_activity
-                WHERE datname = current_database() AND wait_event_type = 'Lock'
-                  AND query LIKE '%INSERT INTO outbox_parked%'"#
-        );
-        let waiting = waiting.fetch_one(stack.db.pool()).await.unwrap();
-        (waiting > 0).then_some(())
-    })
-    .await;
+    let database = stack.database.as_ref().unwrap();
+    database.until_locked_out("INSERT INTO outbox_parked").await;
     sqlx::query!(
         "UPDATE outbox_lane SET owner = gen_random_uuid(), epoch = epoch + 1, paused = true,
                 lease_until = clock_timestamp() + interval '1h'"

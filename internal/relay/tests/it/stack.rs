@@ -47,7 +47,7 @@ pub(crate) struct Stack {
     /// As its relays have it.
     pub(crate) dead_rows_max: u32,
     /// Dropped with the stack; `None`: it is not ours.
-    _database: Option<TestDatabase>,
+    pub(crate) database: Option<TestDatabase>,
     tail: TopicTail,
     pub(crate) seen: Vec<Received>,
 }
@@ -71,7 +71,7 @@ impl Stack {
         let database = test_database(Area::Order).await;
         let stack = Self::over(kafka, broker, database.url.clone()).await;
         Self {
-            _database: Some(database),
+            database: Some(database),
             ..stack
         }
     }
@@ -110,7 +110,7 @@ impl Stack {
             doorbell: Doorbell::new(),
             url,
             dead_rows_max: Options::default().dead_rows_max,
-            _database: None,
+            database: None,
             tail,
             seen: Vec::new(),
         }
